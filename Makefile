@@ -1,0 +1,52 @@
+# From a fresh clone with Python 3.11+ alone, `make demo` and `make test` set everything up by themselves.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.laneway-setup
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check bench parts-up parts-down
+
+help:        ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)  ## make .venv with Laneway and all that developing it needs
+
+demo: $(STAMP)  ## run the main job on this machine: a burst and real work, checked
+	$(BIN)/laneway demo $(ARGS)
+
+up: $(STAMP)  ## run the quick start's queue on this machine until Ctrl-C
+	$(BIN)/laneway up -f examples/quickstart $(ARGS)
+
+test: $(STAMP)  ## run the tests on real servers; ARGS="-k name" chooses
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## run the gates: format, lint, types, import layers, Lua headers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if [ -e hack/check_lua.py ]; then echo "$(BIN)/python hack/check_lua.py"; $(BIN)/python hack/check_lua.py; fi
+
+bench: $(STAMP)  ## measure throughput; the last line is one JSON object
+	$(BIN)/laneway bench throughput --json $(ARGS)
+
+parts-up: $(STAMP)  ## start real Redis and Kafka servers on loopback, in the background
+	$(BIN)/python hack/parts up $(ARGS)
+
+parts-down: $(STAMP)  ## stop the servers that parts-up started
+	$(BIN)/python hack/parts down $(ARGS)
+
+# The stamp makes this quick while neither file changes. Build tools come first, pinned like the rest,
+# so that building Laneway itself needs no isolated environment with versions of its own.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Laneway needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "This Python cannot make virtual environments (on Debian: apt-get install python3-venv)"; exit 1; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing Laneway and its pinned dependencies ..."
+	@$(PIP) install -c constraints.txt hatchling editables
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,embedded,operator]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The Kubernetes operator for Laneway's custom resources."""

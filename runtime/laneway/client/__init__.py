@@ -1,0 +1,1 @@
+"""The SDK: App, tasks and handles."""

@@ -1,0 +1,1 @@
+"""Running a task's handler: async, in threads, in processes."""

@@ -1,0 +1,1 @@
+"""The lanes of a queue: their order, limits and configuration."""

@@ -1,0 +1,1 @@
+"""Recording how an attempt ended, in batches, fenced."""

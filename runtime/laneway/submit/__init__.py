@@ -1,0 +1,1 @@
+"""Taking tasks in: checks, limits, idempotency, and the call that enqueues."""

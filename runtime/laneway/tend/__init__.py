@@ -1,0 +1,1 @@
+"""The poller's side duties: promote, reap, schedule, relay."""

@@ -1,0 +1,1 @@
+"""An in-memory queue with virtual time, for users' own unit tests."""
