@@ -17,11 +17,12 @@ from servers.process import ServerFailed
 from servers.redis import RedisServer, find_redis7, find_redis62
 
 _STOP_S = 20.0
+_CLOCK_S = 2.0
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that `up` started. A pid alone can be given to another process, so its start time counts too."""
+    """A server that `up` started. Another process can get its pid later, so the start time counts too."""
 
     part: str
     url: str
@@ -33,7 +34,9 @@ class Running:
         """The process, if it is still the one that was started."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            if process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE:
+            # The start time is reckoned from the clock, which may have been set a little since.
+            same = abs(process.create_time() - self.started) < _CLOCK_S
+            if same and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
 
@@ -62,10 +65,10 @@ class State:
         draft.rename(self._file)
 
 
-def up(state: State) -> tuple[dict[str, Running], dict[str, str]]:
+def up(state: State, names: Sequence[str] = tuple(PARTS)) -> tuple[dict[str, Running], dict[str, str]]:
     """Start what does not run yet; what runs now, and for the rest why not."""
     parts, lacking = state.running(), {}
-    for name in PARTS:
+    for name in names:
         if name in parts:
             continue
         lacks = PARTS[name].lacks()
@@ -100,11 +103,15 @@ def main(argv: Sequence[str], folder: Path) -> int:
     """Run the command; 1 if a part is missing after `up`, or for `status` if none runs."""
     parser = argparse.ArgumentParser(prog="parts", description="Real servers on loopback, in the background.")
     parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("part", nargs="*", help=f"what to start: {', '.join(PARTS)}; all if not said")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(argv)
+    names: list[str] = options.part or list(PARTS)
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     state, lacking = State(folder), dict[str, str]()
     if options.action == "up":
-        parts, lacking = up(state)
+        parts, lacking = up(state, names)
     elif options.action == "down":
         ended = down(state)
         print(json.dumps({"ended": [part.part for part in ended]}) if options.json else _ended(ended))
