@@ -1,0 +1,57 @@
+-- dispatch: a poller takes tasks for workers that read from Kafka, each for a live worker with credits left.
+-- KEYS: meta conf tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
+-- ARGV: conf, limit
+-- RETURNS: {'ok', now, ms until a lane at its rate may be asked again or -1, credits left,
+--   then per task: incarnation, partition, head (c14 d H B B), stored envelope}
+-- IDEMPOTENT: no: after a lost reply the dispatch deadline returns the tasks
+-- USES: base record outbox lanes buckets finish claim
+
+local stop = load_conf(ARGV[1])
+if stop then return stop end
+begin_freeing()
+
+-- Credits are what a worker may hold less what it holds, never a counter of their own.
+local workers, total = {}, 0
+local all = call('HGETALL', WORKERS)
+for i = 1, #all, 2 do
+  local reg = cmsgpack.unpack(all[i + 1])
+  if reg.st == 2 and reg.m == 'kafka' then
+    local held = held_of(all[i])
+    local free = reg.w - held
+    if free > 0 then
+      workers[#workers + 1] = {inc = all[i], p = reg.p, free = free, load = held / reg.s}
+      total = total + free
+    end
+  end
+end
+table.sort(workers, function(a, b) return a.load < b.load or (a.load == b.load and a.inc < b.inc) end)
+
+local limit = math.min(tonumber(ARGV[2]), total)
+local at, given, partitions = 1, 0, {}
+for _, w in ipairs(workers) do
+  partitions[w.inc] = w.p
+  w.quota = math.min(w.free, math.ceil(limit * w.free / math.max(1, total)))
+end
+local function next_holder()
+  while at <= #workers do
+    local w = workers[at]
+    if given < w.quota then
+      given = given + 1
+      return w.inc
+    end
+    at, given = at + 1, 0
+  end
+  return nil
+end
+
+if limit > 0 then claim_batch(limit, next_holder, DISPATCHED) end
+wake(claim_flush())
+local reply = {'ok', now, soonest or -1, total - #claimed}
+for _, c in ipairs(claimed) do
+  reply[#reply + 1] = c[4]
+  reply[#reply + 1] = partitions[c[4]]
+  reply[#reply + 1] = claimed_head(c[1], c[2])
+  reply[#reply + 1] = c[3]
+end
+if total > #claimed and work_left() then wake(1) end
+return reply

@@ -1,0 +1,144 @@
+-- finish: the ends of a task, and what an end sets free.
+-- KEYS: tasks records errors held dispatched startby cancelling succeeded dead cancelled expired idem idemexp
+
+local SETS = {[SUCCEEDED] = SUCCEEDED_SET, [DEAD] = DEAD_SET, [CANCELLED] = CANCELLED_SET, [EXPIRED] = EXPIRED_SET}
+local KINDS = {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled', [EXPIRED] = 'expired'}
+local ERRORS_KEPT = 60000 -- bytes of errors kept for one task; the oldest go first
+
+local record_writes, final_adds, schedule_adds_, error_writes = {}, {}, {}, {}
+local unheld, undispatched, unstartby, uncancelling = {}, {}, {}, {}
+local freed_tenants, done_blob, idem_ends = {}, {}, {}
+local finished_bytes = 0
+
+local function write_record(id, rec)
+  record_writes[#record_writes + 1] = id
+  record_writes[#record_writes + 1] = rec_pack(rec)
+end
+
+-- Appends one error (msgpack) to those kept for the task.
+local function add_error(id, rec, raw)
+  local kept = has(rec.flags, F_ERRORS) and call('HGET', ERRORS, id) or ''
+  kept = (kept or '') .. struct.pack('>I4', #raw) .. raw
+  while #kept > ERRORS_KEPT do
+    local size = struct.unpack('>I4', kept)
+    if size + 4 >= #kept then break end
+    kept = string.sub(kept, size + 5)
+  end
+  rec.flags = with(rec.flags, F_ERRORS)
+  error_writes[#error_writes + 1] = id
+  error_writes[#error_writes + 1] = kept
+end
+
+-- Takes a held task from its holder: slot, running counts and marks are freed at the flush.
+local function unhold(id, rec)
+  unheld[#unheld + 1] = rec.holder .. id
+  if rec.state == DISPATCHED then undispatched[#undispatched + 1] = id end
+  occupy(rec.lane, rec.tenant, -1)
+  freed_tenants[rec.tenant] = true
+  if has(rec.flags, F_CANCEL) then
+    uncancelling[#uncancelling + 1] = id
+  end
+end
+
+-- Brings a task to one of its ends.
+local function finish(id, rec, state)
+  rec.state = state
+  rec.since = now
+  rec.flags = without(without(rec.flags, F_CANCEL), F_SUSPECT)
+  write_record(id, rec)
+  local adds = final_adds[state]
+  if not adds then
+    adds = {}
+    final_adds[state] = adds
+  end
+  adds[#adds + 1] = now
+  adds[#adds + 1] = id
+  if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
+  if has(rec.flags, F_IDEM) then
+    local raw = call('HGET', TASKS, id)
+    local e = raw and env_unpack(raw)
+    if e and e.idem_key then
+      idem_ends[#idem_ends + 1] = now + conf.idem_ms
+      idem_ends[#idem_ends + 1] = e.idem_key
+    end
+  end
+  finished_bytes = finished_bytes + rec.size
+  done_blob[#done_blob + 1] = string.char(state) .. id
+  emit(KINDS[state], id, rec.lane, rec.attempts)
+end
+
+-- Sends a task to wait until DUE (ms).
+local function schedule(id, rec, due)
+  rec.state = SCHEDULED
+  rec.since = now
+  write_record(id, rec)
+  schedule_adds_[#schedule_adds_ + 1] = due
+  schedule_adds_[#schedule_adds_ + 1] = id
+end
+
+-- Sends a task back to where it waited, with the score it had. Nobody holds it then.
+local function requeue(id, rec)
+  rec.since = now
+  rec.holder = NOBODY
+  rec.score = restored(rec.lane, rec.score)
+  rec.state = place(id, rec.lane, rec.score, rec.tenant, rec)
+  if rec.state == QUEUED then write_record(id, rec) end
+end
+
+-- A task that a call failed to finish half-way: its record is final, its sets follow.
+local function heal(id, rec)
+  local adds = final_adds[rec.state]
+  if not SETS[rec.state] then return end
+  if not adds then
+    adds = {}
+    final_adds[rec.state] = adds
+  end
+  adds[#adds + 1] = rec.since
+  adds[#adds + 1] = id
+end
+
+-- Takes back a task from a holder that is gone (CRASHED: it was running with others and none is proven
+-- guilty) or that never started it.
+local function give_back(id, rec, crashed)
+  local was_running = rec.state == RUNNING
+  unhold(id, rec)
+  if has(rec.flags, F_CANCEL) then return finish(id, rec, CANCELLED) end
+  if was_running and crashed then
+    rec.crashes = math.min(255, rec.crashes + 1)
+    rec.flags = with(rec.flags, F_SUSPECT)
+    add_error(id, rec, crashed)
+    if rec.attempts >= rec.max and rec.crashes >= conf.max_crashes then return finish(id, rec, DEAD) end
+    emit('crashed', id, rec.lane, rec.attempts)
+  elseif was_running then
+    rec.attempts = math.max(0, rec.attempts - 1)
+    emit('released', id, rec.lane, rec.attempts)
+  else
+    emit('released', id, rec.lane, rec.attempts)
+  end
+  requeue(id, rec)
+end
+
+-- Writes what this call has gathered, in the order that makes a call that fails half-way safe to repeat:
+-- events, places to wait in, records (the truth), the sets of ended tasks, and only then what they leave.
+-- Returns how many tasks became ready to go.
+local function finish_flush()
+  emit_flush()
+  call_many('HSET', ERRORS, error_writes)
+  call_many('ZADD', SCHEDULED_SET, schedule_adds_)
+  local ready = place_flush()
+  call_many('HSET', RECORDS, record_writes)
+  for state, adds in pairs(final_adds) do call_many('ZADD', SETS[state], adds) end
+  call_many('ZADD', IDEMEXP, idem_ends)
+  call_many('ZREM', HELD, unheld)
+  call_many('ZREM', DISPATCHED_SET, undispatched)
+  call_many('ZREM', STARTBY_SET, unstartby)
+  call_many('SREM', CANCELLING, uncancelling)
+  occupy_flush()
+  ready = ready + unpark_all(freed_tenants)
+  if finished_bytes > 0 then call('HINCRBY', META, 'finished_bytes', finished_bytes) end
+  if #done_blob > 0 then call('PUBLISH', META .. ':done', table.concat(done_blob)) end
+  record_writes, final_adds, schedule_adds_, error_writes = {}, {}, {}, {}
+  unheld, undispatched, unstartby, uncancelling = {}, {}, {}, {}
+  freed_tenants, done_blob, idem_ends, finished_bytes = {}, {}, {}, 0
+  return ready
+end

@@ -1,0 +1,234 @@
+-- lanes: where a task waits, in which order, and who is woken when it may go.
+-- KEYS: tenants vtime parked running wake lanes*
+-- Score in a lane: (9 - priority) * 2^49 + virtual start time: 4 bits of priority and 49 of time are exact
+-- in a double. Virtual time is start-time fair queueing (Goyal, Vin, Cheng 1996): a task starts at
+-- max(lane's time, its tenant's last finish) and finishes 256 / weight later; with one tenant that is FIFO.
+
+local STRIDE = 562949953421312 -- 2^49
+local COST = 256               -- virtual time of one task at weight 1; weights go to 256
+
+local tenant_cache, vt_cache, vt_dirty = {}, {}, {}
+local lane_adds, park_adds, park_records = {}, {}, {}
+local waits_cache, counts = {}, {}
+
+-- What the configuration says of a tenant: {w = weight, max = running, rate = per second, burst = tasks}.
+local function tenant_conf(tenant)
+  local t = tenant_cache[tenant]
+  if t then return t end
+  t = conf.tenant
+  if conf.overrides then
+    local raw = call('HGET', TENANTS, tenant)
+    if raw then
+      t = {}
+      for k, v in pairs(conf.tenant) do t[k] = v end
+      for k, v in pairs(cmsgpack.unpack(raw)) do t[k] = v end
+    end
+  end
+  tenant_cache[tenant] = t
+  return t
+end
+
+local function vt_get(field)
+  local v = vt_cache[field]
+  if v == nil then
+    v = tonumber(call('HGET', VTIME, field) or 0)
+    vt_cache[field] = v
+  end
+  return v
+end
+
+local function vt_set(field, value)
+  vt_cache[field] = value
+  vt_dirty[field] = value
+end
+
+local function vt_flush()
+  local pairs_ = {}
+  for field, value in pairs(vt_dirty) do
+    pairs_[#pairs_ + 1] = field
+    pairs_[#pairs_ + 1] = value
+  end
+  call_many('HSET', VTIME, pairs_)
+  vt_dirty = {}
+end
+
+-- The score of a task that joins its lane now, charged to its tenant.
+local function charge(lane_n, prio, tenant)
+  local lane_field = lane_n .. ':' .. prio
+  local lane_conf = lane_by_n[lane_n].conf
+  local who = lane_conf.fifo and '' or tenant
+  local tenant_field = lane_field .. ':' .. who
+  local start = math.max(vt_get(lane_field), vt_get(tenant_field))
+  if start >= STRIDE - COST then start = STRIDE - COST end
+  local weight = lane_conf.fifo and 1 or tenant_conf(tenant).w
+  vt_set(tenant_field, start + math.max(1, math.floor(COST / weight + 0.5)))
+  return (9 - prio) * STRIDE + start
+end
+
+-- Moves a lane's virtual time to that of a task that leaves it.
+local function advance(lane_n, score)
+  local level = math.floor(score / STRIDE)
+  local field = lane_n .. ':' .. (9 - level)
+  local start = score - level * STRIDE
+  if start > vt_get(field) then vt_set(field, start) end
+end
+
+-- The stored score of a task that returns: never behind what its lane hands out now.
+local function restored(lane_n, score)
+  local level = math.floor(score / STRIDE)
+  local field = lane_n .. ':' .. (9 - level)
+  return level * STRIDE + math.min(score - level * STRIDE, vt_get(field))
+end
+
+local function running_of(field)
+  local n = counts[field]
+  if n == nil then
+    n = tonumber(call('HGET', RUNNING_COUNTS, field) or 0)
+    counts[field] = n
+  end
+  return n
+end
+
+local count_delta = {}
+local function count(field, delta)
+  counts[field] = running_of(field) + delta
+  count_delta[field] = (count_delta[field] or 0) + delta
+end
+
+-- Adds to the running count of a task's lane and tenant.
+local function occupy(lane_n, tenant, delta)
+  count('l' .. lane_n, delta)
+  count('t' .. tenant, delta)
+end
+
+local function occupy_flush()
+  for field, delta in pairs(count_delta) do
+    if delta ~= 0 then
+      if call('HINCRBY', RUNNING_COUNTS, field, delta) <= 0 then call('HDEL', RUNNING_COUNTS, field) end
+    end
+  end
+  count_delta = {}
+end
+
+local function tenant_range(tenant)
+  return '[' .. tenant .. '\0', '(' .. tenant .. '\1'
+end
+
+local function tenant_waits(tenant)
+  local w = waits_cache[tenant]
+  if w == nil then
+    local from, to = tenant_range(tenant)
+    w = #call('ZRANGEBYLEX', PARKED_SET, from, to, 'LIMIT', 0, 1) > 0
+    waits_cache[tenant] = w
+  end
+  return w
+end
+
+local function park_member(tenant, lane_n, score, id)
+  return tenant .. '\0' .. string.char(lane_n) .. struct.pack('>d', score) .. id
+end
+
+-- Parks a task whose tenant is at its limit. Takes the record, writes it at the flush.
+local function park(id, rec)
+  rec.state = PARKED
+  rec.holder = NOBODY
+  park_records[#park_records + 1] = id
+  park_records[#park_records + 1] = rec_pack(rec)
+  park_adds[#park_adds + 1] = 0
+  park_adds[#park_adds + 1] = park_member(rec.tenant, rec.lane, rec.score, id)
+  waits_cache[rec.tenant] = true
+end
+
+local function enqueue(id, lane_n, score)
+  local adds = lane_adds[lane_n]
+  if not adds then
+    adds = {}
+    lane_adds[lane_n] = adds
+  end
+  adds[#adds + 1] = score
+  adds[#adds + 1] = id
+end
+
+-- Puts a task where it may wait: in its lane, or parked behind others of a tenant at its limit.
+-- REC may be nil for a fresh task (then MAKE() gives its record if one is needed).
+local function place(id, lane_n, score, tenant, rec, make)
+  if tenant_conf(tenant).max > 0 and tenant_waits(tenant) then
+    rec = rec or make()
+    rec.score = score
+    park(id, rec)
+    return PARKED
+  end
+  enqueue(id, lane_n, score)
+  return QUEUED
+end
+
+-- Writes what place, park and charge have gathered. Places before records: a call that fails half-way then
+-- leaves a task in a place too many, which whoever meets it drops, and never in none.
+local function place_flush()
+  call_many('ZADD', PARKED_SET, park_adds)
+  local woken = 0
+  for lane_n, adds in pairs(lane_adds) do
+    call_many('ZADD', lane_by_n[lane_n].key, adds)
+    woken = woken + #adds / 2
+  end
+  call_many('HSET', RECORDS, park_records)
+  vt_flush()
+  lane_adds, park_adds, park_records = {}, {}, {}
+  return woken
+end
+
+-- Hands up to N wake tokens to whoever waits for work; the list never grows past the cap.
+local function wake(n)
+  if n <= 0 then return end
+  local tokens = {}
+  for i = 1, math.min(n, conf.wake_cap) do tokens[i] = '1' end
+  if call('RPUSH', WAKE, unpack(tokens)) > conf.wake_cap then call('LTRIM', WAKE, 0, conf.wake_cap - 1) end
+end
+
+-- Moves up to FREE parked tasks of a tenant to their lanes, best lane first.
+local function unpark(tenant, free)
+  local moved = 0
+  for _, lane in ipairs(conf.lanes) do
+    if moved >= free then break end
+    local prefix = tenant .. '\0' .. string.char(lane.n)
+    local top = lane.n < 255 and '(' .. tenant .. '\0' .. string.char(lane.n + 1) or '(' .. tenant .. '\1'
+    local members = call('ZRANGEBYLEX', PARKED_SET, '[' .. prefix, top, 'LIMIT', 0, free - moved)
+    if #members > 0 then
+      local ids, adds = {}, {}
+      for i, member in ipairs(members) do
+        ids[i] = string.sub(member, -ID)
+        adds[#adds + 1] = struct.unpack('>d', member, #prefix + 1)
+        adds[#adds + 1] = ids[i]
+      end
+      -- A task that is neither parked nor queued got here by a call that failed half-way: it is dropped.
+      local raws, writes, moves = hash_many(RECORDS, ids), {}, {}
+      for i = 1, #ids do
+        local rec = raws[i] and rec_unpack(raws[i])
+        if rec and (rec.state == PARKED or rec.state == QUEUED) then
+          rec.state = QUEUED
+          writes[#writes + 1] = ids[i]
+          writes[#writes + 1] = rec_pack(rec)
+          moves[#moves + 1] = adds[2 * i - 1]
+          moves[#moves + 1] = ids[i]
+        end
+      end
+      call_many('HSET', RECORDS, writes)
+      call_many('ZADD', lane_by_n[lane.n].key, moves)
+      call_many('ZREM', PARKED_SET, members)
+      moved = moved + #moves / 2
+    end
+  end
+  waits_cache[tenant] = nil
+  return moved
+end
+
+-- After slots of these tenants (a set) came free: what was parked for them moves on. Returns how many.
+local function unpark_all(tenants)
+  local moved = 0
+  for tenant in pairs(tenants) do
+    local max = tenant_conf(tenant).max
+    local free = max > 0 and max - running_of('t' .. tenant) or 1000
+    if free > 0 and tenant_waits(tenant) then moved = moved + unpark(tenant, math.min(free, 100)) end
+  end
+  return moved
+end

@@ -1,0 +1,85 @@
+-- record: what changes about a task, and the head of what does not.
+-- KEYS: records tasks
+
+-- States, as stored. A task without a record is fresh: in its lane, or scheduled.
+local QUEUED, SCHEDULED, PARKED, DISPATCHED, RUNNING = 1, 2, 3, 4, 5
+local SUCCEEDED, DEAD, CANCELLED, EXPIRED, BLOCKED = 6, 7, 8, 9, 10
+
+-- Flags of a record.
+local F_CANCEL, F_SUSPECT, F_IDEM, F_ERRORS, F_RESULT, F_STARTBY = 1, 2, 4, 8, 16, 32
+-- Flags of an envelope.
+local E_IDEM, E_DELAY, E_AT, E_STARTBY = 1, 2, 4, 8
+
+local NOBODY = string.rep('\0', 8)
+local REC = '>BBBBBHI4dddc8'
+local REC_SIZE = 43
+
+-- {state, flags, lane, crashes, max, attempts, size, score, fence, since, holder, tenant}; size is in bytes, since in ms
+local function rec_unpack(raw)
+  local r = {}
+  r.state, r.flags, r.lane, r.crashes, r.max, r.attempts, r.size, r.score, r.fence, r.since,
+    r.holder =
+    struct.unpack(REC, raw)
+  r.tenant = string.sub(raw, REC_SIZE + 1)
+  return r
+end
+
+local function rec_pack(r)
+  return struct.pack(REC, r.state, r.flags, r.lane, r.crashes, r.max, r.attempts, r.size, r.score,
+    r.fence, r.since, r.holder) .. r.tenant
+end
+
+local function has(flags, flag)
+  return bit.band(flags, flag) ~= 0
+end
+
+local function with(flags, flag)
+  return bit.bor(flags, flag)
+end
+
+local function without(flags, flag)
+  return bit.band(flags, bit.bnot(flag))
+end
+
+-- Reads the head of a stored envelope (OFFSET 0) or of one just sent (OFFSET 6: no submission time yet).
+-- Returns nil when it is not an envelope of a known schema. Reads bounded bytes and never raises.
+local function env_unpack(raw, offset)
+  local skip = 6 - (offset or 0)
+  if #raw < skip + 7 then return nil end
+  local e = {submitted = 0, size = #raw}
+  if skip == 6 then e.submitted = struct.unpack('>I6', raw) end
+  local schema, flags, lane, prio, max, tenant_len, idem_len = string.byte(raw, skip + 1, skip + 7)
+  if schema < 1 or schema > SCHEMA or prio > 9 or max < 1 then return nil end
+  local pos = skip + 8
+  local need = tenant_len + idem_len
+  if has(flags, E_DELAY) or has(flags, E_AT) then need = need + 8 end
+  if has(flags, E_STARTBY) then need = need + 4 end
+  if #raw < pos - 1 + need or (has(flags, E_IDEM) and idem_len < 9) then return nil end
+  e.flags, e.lane, e.prio, e.max, e.when, e.startby = flags, lane, prio, max, 0, 0
+  if has(flags, E_DELAY) or has(flags, E_AT) then
+    e.when = struct.unpack('>d', raw, pos)
+    pos = pos + 8
+    if e.when ~= e.when or e.when < 0 or e.when > 9007199254740992 then return nil end
+  end
+  if has(flags, E_STARTBY) then
+    e.startby = struct.unpack('>I4', raw, pos)
+    pos = pos + 4
+  end
+  e.tenant = string.sub(raw, pos, pos + tenant_len - 1)
+  if idem_len > 0 then
+    e.idem_print = string.sub(raw, pos + tenant_len, pos + tenant_len + 7)
+    e.idem_key = e.tenant .. '\0' .. string.sub(raw, pos + tenant_len + 8, pos + tenant_len + idem_len - 1)
+  end
+  return e
+end
+
+-- The record of a task that never had one, from its envelope's head.
+local function rec_fresh(e, state, score)
+  local flags = 0
+  if has(e.flags, E_IDEM) then flags = with(flags, F_IDEM) end
+  if has(e.flags, E_STARTBY) then flags = with(flags, F_STARTBY) end
+  return {
+    state = state, flags = flags, lane = e.lane, crashes = 0, max = e.max, attempts = 0, size = e.size,
+    score = score, fence = 0, since = now, holder = NOBODY, tenant = e.tenant,
+  }
+end

@@ -1,0 +1,93 @@
+-- settle: one worker's settlements of a batch, each accepted once, from the holder with the current fence.
+-- KEYS: results
+
+local COMPLETE, RETRY, SNOOZE, KILL, CANCEL, RELEASE, EXPIRE = 1, 2, 3, 4, 5, 6, 7
+local S_DATA, S_CRASH = 1, 2 -- flags: a result or error follows as an argument; the task's own process died
+local ITEM = '>BBc14dd'
+local ITEM_SIZE = 32
+
+local result_writes = {}
+
+local function settle_one(id, rec, kind, flags, delay, data)
+  unhold(id, rec)
+  if kind == COMPLETE then
+    if data then
+      rec.flags = with(rec.flags, F_RESULT)
+      rec.size = rec.size + #data
+      result_writes[#result_writes + 1] = id
+      result_writes[#result_writes + 1] = data
+    end
+    return finish(id, rec, SUCCEEDED)
+  end
+  if data then add_error(id, rec, data) end
+  if has(flags, S_CRASH) then
+    rec.crashes = math.min(255, rec.crashes + 1)
+    rec.flags = with(rec.flags, F_SUSPECT)
+  end
+  local cancel = has(rec.flags, F_CANCEL)
+  if kind == CANCEL or (cancel and (kind == RETRY or kind == SNOOZE or kind == RELEASE)) then
+    return finish(id, rec, CANCELLED)
+  end
+  if kind == EXPIRE then return finish(id, rec, EXPIRED) end
+  if kind == KILL or (kind == RETRY and rec.attempts >= rec.max) then return finish(id, rec, DEAD) end
+  if kind == RETRY then
+    emit('retried', id, rec.lane, rec.attempts)
+    return schedule(id, rec, now + delay)
+  end
+  if rec.state == RUNNING then rec.attempts = math.max(0, rec.attempts - 1) end
+  if kind == SNOOZE then
+    emit('snoozed', id, rec.lane, rec.attempts)
+    return schedule(id, rec, now + delay)
+  end
+  emit('released', id, rec.lane, rec.attempts)
+  return requeue(id, rec)
+end
+
+-- Applies the settlements in BLOB (items of kind, flags, id, fence, delay in ms as B B c14 d d); the data of
+-- those that carry any are ARGV from DATA_AT on. Returns {index, code, ...} for what was not accepted:
+-- already (this settlement is in force) or stale (the task is not the caller's any more).
+local function settle_batch(inc, blob, data_at)
+  local n = math.floor(#blob / ITEM_SIZE)
+  local ids, items = {}, {}
+  for i = 1, n do
+    local kind, flags, id, fence, delay = struct.unpack(ITEM, blob, (i - 1) * ITEM_SIZE + 1)
+    ids[i] = id
+    items[i] = {kind, flags, fence, delay}
+  end
+  local raws = hash_many(RECORDS, ids)
+  local refused, done = {}, {}
+  for i = 1, n do
+    local id, item = ids[i], items[i]
+    local data = nil
+    if has(item[2], S_DATA) then
+      data = ARGV[data_at]
+      data_at = data_at + 1
+    end
+    local rec = raws[i] and rec_unpack(raws[i])
+    local code = nil
+    if not rec or rec.fence ~= item[3] or rec.holder ~= inc then
+      code = 'stale'
+    elseif done[id] then
+      code = 'already'
+    elseif rec.state == RUNNING or (rec.state == DISPATCHED and item[1] == RELEASE) then
+      done[id] = true
+      settle_one(id, rec, item[1], item[2], item[4], data)
+    else
+      code = 'already'
+      heal(id, rec)
+      unheld[#unheld + 1] = inc .. id
+    end
+    if code then
+      refused[#refused + 1] = i
+      refused[#refused + 1] = code
+    end
+  end
+  return refused
+end
+
+-- Results go first: a record that says succeeded has its result.
+local function settle_flush()
+  call_many('HSET', RESULTS, result_writes)
+  result_writes = {}
+  return finish_flush()
+end

@@ -1,0 +1,68 @@
+-- purge: forgets ended tasks, by id or those past what is kept (by time, by count, by bytes).
+-- KEYS: meta conf tasks records errors results succeeded dead cancelled expired
+-- ARGV: conf, limit, id... (no id: those past what is kept)
+-- RETURNS: {'ok', now, purged, more to do (0 or 1)}
+-- IDEMPOTENT: yes
+-- USES: base record
+
+local stop = load_conf(ARGV[1])
+if stop then return stop end
+begin_freeing()
+local limit = tonumber(ARGV[2])
+local SETS = {[SUCCEEDED] = SUCCEEDED_SET, [DEAD] = DEAD_SET, [CANCELLED] = CANCELLED_SET, [EXPIRED] = EXPIRED_SET}
+local ids, more = {unpack(ARGV, 3)}, false
+if #ids == 0 then
+  local over = tonumber(call('HGET', META, 'finished_bytes') or 0) > conf.keep_bytes and conf.keep_bytes > 0
+  for state, set in pairs(SETS) do
+    local keep = conf.keep[state == DEAD and 'dead' or 'ended']
+    local room = limit - #ids
+    if room <= 0 then
+      more = true
+      break
+    end
+    local excess = keep.n > 0 and call('ZCARD', set) - keep.n or 0
+    if over and state ~= DEAD then excess = math.max(excess, math.min(room, call('ZCARD', set))) end
+    local old = {}
+    if excess > 0 then
+      old = call('ZRANGE', set, 0, math.min(excess, room) - 1)
+    elseif keep.ms > 0 then
+      old = call('ZRANGEBYSCORE', set, '-inf', now - keep.ms, 'LIMIT', 0, room)
+    end
+    for _, id in ipairs(old) do ids[#ids + 1] = id end
+    more = more or #old >= room
+  end
+end
+
+local records = hash_many(RECORDS, ids)
+local envelopes = hash_many(TASKS, ids)
+local blanks, going, bytes, sets = {}, {}, 0, {}
+local purged = tonumber(call('HGET', TASKS, '#p') or 0)
+local fresh = 0
+for i, id in ipairs(ids) do
+  local rec = records[i] and rec_unpack(records[i])
+  if #id == ID and envelopes[i] == '' then
+    going[#going + 1] = id
+  elseif rec and SETS[rec.state] and envelopes[i] and not sets[id] then
+    sets[id] = true
+    fresh = fresh + 1
+    bytes = bytes + rec.size
+    going[#going + 1] = id
+    blanks[#blanks + 1] = id
+    blanks[#blanks + 1] = ''
+  end
+end
+-- Blanking the envelopes and counting them is one command; what follows can be repeated after a failure.
+if #blanks > 0 then
+  blanks[#blanks + 1] = '#p'
+  blanks[#blanks + 1] = purged + fresh
+  call('HSET', TASKS, unpack(blanks))
+  call('HINCRBY', META, 'finished_bytes', -bytes)
+end
+if #going > 0 then
+  for _, set in pairs(SETS) do call_many('ZREM', set, going) end
+  call_many('HDEL', ERRORS, going)
+  call_many('HDEL', RESULTS, going)
+  call_many('HDEL', RECORDS, going)
+  call_many('HDEL', TASKS, going)
+end
+return {'ok', now, fresh, more and 1 or 0}

@@ -1,0 +1,137 @@
+-- submit: takes a batch of new tasks; each is taken whole or refused whole, with its own result.
+-- KEYS: meta conf tasks records scheduled parked startby tenants vtime running buckets idem idemexp outbox wake wake_tend lanes*
+-- ARGV: conf, then per task: id (14 bytes), envelope
+-- RETURNS: {'ok', now, then per task that was not simply accepted: index, code, detail}
+--   codes: duplicate (id of the first), conflict (id of the first), rate (ms, scope), depth (limit), lane (number),
+--   malformed, backlog (ms)
+-- IDEMPOTENT: yes, by task id and by idempotency key
+-- USES: base record outbox lanes buckets
+
+local stop = load_conf(ARGV[1])
+if stop then return stop end
+
+local n = (#ARGV - 1) / 2
+if n > 999 then return redis.error_reply('LANEWAY at most 999 tasks in one call') end
+local ids = {}
+for i = 1, n do ids[i] = ARGV[2 * i] end
+local known = hash_many(TASKS, ids)
+local submitted = tonumber(call('HGET', TASKS, '#') or 0)
+
+local depth = call('ZCARD', SCHEDULED_SET) + call('ZCARD', PARKED_SET)
+for _, key in ipairs(LANES) do depth = depth + call('ZCARD', key) end
+local backlog = tonumber(call('HGET', META, 'outbox_bytes') or 0) >= conf.outbox_soft
+
+local reply = {'ok', now}
+local function refuse(i, code, detail)
+  reply[#reply + 1] = i
+  reply[#reply + 1] = code
+  reply[#reply + 1] = detail
+end
+
+-- Every bucket that this task must pass, and which one it waits for longest.
+local function admit(e, lane)
+  local t = tenant_conf(e.tenant)
+  local wants = {
+    {'q', conf.rate, conf.burst, 'queue'}, {'l' .. e.lane, lane.rate, lane.burst, 'lane'},
+    {'t' .. e.tenant, t.rate, t.burst, 'tenant'},
+  }
+  local longest, scope = 0, nil
+  for _, w in ipairs(wants) do
+    if w[2] > 0 then
+      local wait = bucket_wait(bucket(w[1], w[2], w[3]))
+      if wait > longest then longest, scope = wait, w[4] end
+    end
+  end
+  if scope then return longest, scope end
+  for _, w in ipairs(wants) do
+    if w[2] > 0 then bucket_take(w[1], bucket(w[1], w[2], w[3]), 1) end
+  end
+  return 0
+end
+
+-- The task that holds an idempotency key. A key whose task is neither here nor finished was written by a
+-- call that failed before it wrote the task: it holds nothing.
+local function key_holder(key)
+  local value = call('HGET', IDEM, key)
+  if not value then return nil end
+  if call('HEXISTS', TASKS, string.sub(value, 1, ID)) == 0 and not call('ZSCORE', IDEMEXP, key) then return nil end
+  return value
+end
+
+local stamp = struct.pack('>I6', now)
+local task_writes, schedule_adds, startby_adds, idem_writes = {}, {}, {}, {}
+local seen, seen_keys = {}, {}
+local accepted = 0
+for i = 1, n do
+  local id, sent = ids[i], ARGV[2 * i + 1]
+  local e = #id == ID and env_unpack(sent, 6) or nil
+  local lane = e and lane_by_n[e.lane]
+  local before = known[i] and string.sub(known[i], 7) or seen[id]
+  if not e then
+    refuse(i, 'malformed', '')
+  elseif before then
+    refuse(i, before == sent and 'duplicate' or 'conflict', id)
+  elseif not lane or lane.conf.gone then
+    refuse(i, 'lane', tostring(e.lane))
+  else
+    local first = nil
+    if e.idem_key then first = seen_keys[e.idem_key] or key_holder(e.idem_key) end
+    if first then
+      local same = string.sub(first, ID + 1) == e.idem_print
+      refuse(i, same and 'duplicate' or 'conflict', string.sub(first, 1, ID))
+    elseif conf.max_depth > 0 and depth + accepted >= conf.max_depth then
+      refuse(i, 'depth', tostring(conf.max_depth))
+    elseif backlog then
+      refuse(i, 'backlog', '1000')
+    else
+      local wait, scope = admit(e, lane.conf)
+      if wait > 0 then
+        refuse(i, 'rate', wait .. ' ' .. scope)
+      else
+        accepted = accepted + 1
+        seen[id] = sent
+        task_writes[#task_writes + 1] = id
+        task_writes[#task_writes + 1] = stamp .. sent
+        if e.idem_key then
+          local value = id .. e.idem_print
+          seen_keys[e.idem_key] = value
+          idem_writes[#idem_writes + 1] = e.idem_key
+          idem_writes[#idem_writes + 1] = value
+        end
+        if e.startby > 0 then
+          startby_adds[#startby_adds + 1] = now + e.startby
+          startby_adds[#startby_adds + 1] = id
+        end
+        local due = has(e.flags, E_DELAY) and now + e.when or (has(e.flags, E_AT) and e.when or 0)
+        if due > now then
+          schedule_adds[#schedule_adds + 1] = due
+          schedule_adds[#schedule_adds + 1] = id
+        else
+          local score = charge(e.lane, e.prio, e.tenant)
+          place(id, e.lane, score, e.tenant, nil, function() return rec_fresh(e, PARKED, score) end)
+        end
+        emit('submitted', id, e.lane, 0)
+      end
+    end
+  end
+end
+
+-- The envelope and the count of submissions are one command, so that they cannot differ. They come last of
+-- what makes a task: a call that fails before leaves only places without a task, which claim drops.
+if accepted > 0 then
+  emit_flush()
+  bucket_flush()
+  call_many('HSET', IDEM, idem_writes)
+  call_many('ZADD', STARTBY_SET, startby_adds)
+  call_many('ZADD', SCHEDULED_SET, schedule_adds)
+  local ready = place_flush()
+  task_writes[#task_writes + 1] = '#'
+  task_writes[#task_writes + 1] = submitted + accepted
+  call('HSET', TASKS, unpack(task_writes))
+  wake(ready)
+  if #schedule_adds > 0 then
+    call('RPUSH', WAKE_TEND, '1')
+    call('LTRIM', WAKE_TEND, 0, 3)
+  end
+end
+return reply

@@ -1,0 +1,85 @@
+-- sweep: mends slowly what slipped: running counts, forgotten idempotency keys, parked tenants with room, idle state.
+-- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers buckets lanes*
+-- ARGV: conf, cursor (a tenant, '' to begin), limit
+-- RETURNS: {'ok', now, next cursor ('' when done), unparked, keys forgotten}
+-- IDEMPOTENT: yes
+-- USES: base record outbox lanes finish
+
+local stop = load_conf(ARGV[1])
+if stop then return stop end
+begin_freeing()
+local limit = tonumber(ARGV[3])
+
+if ARGV[2] == '' then
+  local held, ids, real = call('ZRANGE', HELD, 0, -1), {}, {}
+  for i, member in ipairs(held) do ids[i] = string.sub(member, 9) end
+  local raws = hash_many(RECORDS, ids)
+  for i = 1, #ids do
+    local rec = raws[i] and rec_unpack(raws[i])
+    if rec and (rec.state == RUNNING or rec.state == DISPATCHED) and rec.holder == string.sub(held[i], 1, 8) then
+      local lane, tenant = 'l' .. rec.lane, 't' .. rec.tenant
+      real[lane], real[tenant] = (real[lane] or 0) + 1, (real[tenant] or 0) + 1
+    else
+      if rec then heal(ids[i], rec) end
+      unheld[#unheld + 1] = held[i]
+    end
+  end
+  local counted, writes = call('HGETALL', RUNNING_COUNTS), {}
+  for i = 1, #counted, 2 do
+    if real[counted[i]] == nil then
+      call('HDEL', RUNNING_COUNTS, counted[i])
+    elseif real[counted[i]] == tonumber(counted[i + 1]) then
+      real[counted[i]] = nil
+    end
+  end
+  for field, n in pairs(real) do
+    writes[#writes + 1] = field
+    writes[#writes + 1] = n
+  end
+  call_many('HSET', RUNNING_COUNTS, writes)
+  local slots = 0
+  for _, raw in ipairs(call('HVALS', WORKERS)) do
+    local reg = cmsgpack.unpack(raw)
+    if reg.st == 2 then slots = slots + reg.s end
+  end
+  call('HSET', META, 'slots', slots)
+end
+
+local keys = call('ZRANGEBYSCORE', IDEMEXP, '-inf', now, 'LIMIT', 0, limit)
+call_many('ZREM', IDEMEXP, keys)
+call_many('HDEL', IDEM, keys)
+
+local cursor, unparked = ARGV[2], 0
+for _ = 1, limit do
+  local from = cursor == '' and '-' or '(' .. cursor .. '\1'
+  local member = call('ZRANGEBYLEX', PARKED_SET, from, '+', 'LIMIT', 0, 1)[1]
+  if not member then
+    cursor = ''
+    break
+  end
+  cursor = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
+  unparked = unparked + unpark_all({[cursor] = true})
+end
+
+-- Idle tenants leave their virtual time and their (full) buckets behind.
+for _, key in ipairs({VTIME, BUCKETS}) do
+  if call('HLEN', key) > 10000 then
+    local from = call('HGET', META, 'scan:' .. key) or '0'
+    local page = call('HSCAN', key, from, 'COUNT', 100)
+    local idle = {}
+    for i = 1, #page[2], 2 do
+      local field, value = page[2][i], page[2][i + 1]
+      if key == VTIME then
+        local lane_field = string.match(field, '^(%d+:%d):')
+        if lane_field and tonumber(value) <= vt_get(lane_field) then idle[#idle + 1] = field end
+      else
+        local _, at = struct.unpack('>dd', value)
+        if now_us - at > 3600 * 1000000 then idle[#idle + 1] = field end
+      end
+    end
+    call_many('HDEL', key, idle)
+    call('HSET', META, 'scan:' .. key, page[1])
+  end
+end
+wake(finish_flush() + unparked)
+return {'ok', now, cursor, unparked, #keys}

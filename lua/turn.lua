@@ -1,0 +1,20 @@
+-- turn: settles a worker's last batch and claims its next, in one call (the hot path of the direct source).
+-- KEYS: meta conf tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
+-- ARGV: conf, incarnation (8 bytes), request number, want, settlements (as in settle), data...
+-- RETURNS: as claim; the fourth element says how many elements of refused settlements (index, code) come first
+-- IDEMPOTENT: yes: settlements by fence, the claim by request number
+-- USES: base record outbox lanes buckets finish settle claim
+
+local stop = load_conf(ARGV[1])
+if stop then return stop end
+begin_freeing()
+local refused = settle_batch(ARGV[2], ARGV[5], 6)
+local ready = settle_flush()
+local want = tonumber(ARGV[4])
+local status, out = claim_direct(ARGV[2], tonumber(ARGV[3]), want)
+wake(ready - #claimed)
+local reply = {status or 'ok', now, soonest or -1, #refused, unpack(refused)}
+if out then
+  for i = 1, #out do reply[#reply + 1] = out[i] end
+end
+return reply

@@ -1,0 +1,64 @@
+"""Identifiers: task ids and incarnations.
+
+A task id is 14 bytes: 48 bits of milliseconds since 1970 and 64 random bits, so ids sort by the time they were
+made. As text it is 23 characters of base32hex in lower case, which sort the same way.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+
+ID_BYTES = 14
+ID_CHARS = 23
+INCARNATION_BYTES = 8
+_RANDOM_BITS = 64
+_RANDOM_MASK = (1 << _RANDOM_BITS) - 1
+
+_last = 0
+
+
+def new_task_ids(n: int) -> list[bytes]:
+    """Makes ``n`` task ids in ascending order, above all that this process has made before."""
+    global _last
+    stamp = (time.time_ns() // 1_000_000) << _RANDOM_BITS
+    base = stamp | (int.from_bytes(os.urandom(8), "big") >> 1)
+    if base <= _last:
+        base = _last + 1
+    # Steps of a random size keep the ids of one batch from being guessed from each other.
+    step = 1 + int.from_bytes(os.urandom(2), "big")
+    ids = [(base + i * step).to_bytes(ID_BYTES, "big") for i in range(n)]
+    if n:
+        _last = base + (n - 1) * step
+    return ids
+
+
+def new_task_id() -> bytes:
+    """Makes one task id."""
+    return new_task_ids(1)[0]
+
+
+def id_text(raw: bytes) -> str:
+    """The text form of a task id (23 characters)."""
+    return base64.b32hexencode(raw).decode("ascii").rstrip("=").lower()
+
+
+def id_bytes(text: str) -> bytes:
+    """The 14 bytes of a task id given as text.
+
+    Raises:
+        ValueError: the text is not a task id.
+    """
+    if len(text) != ID_CHARS:
+        raise ValueError(f"a task id has {ID_CHARS} characters, not {len(text)}: {text[:40]!r}")
+    try:
+        raw = base64.b32hexdecode(text.upper() + "=")
+    except ValueError:
+        raise ValueError(f"a task id has only the characters 0-9 and a-v: {text!r}") from None
+    return raw
+
+
+def new_incarnation() -> bytes:
+    """Makes the 8 random bytes that name one registration of a worker."""
+    return os.urandom(INCARNATION_BYTES)

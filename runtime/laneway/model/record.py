@@ -1,0 +1,68 @@
+"""The record: what changes about a task. Scripts write it; Python only reads it."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from laneway.model.states import State
+
+_RECORD = struct.Struct(">BBBBBHIddd8s")
+CANCEL_REQUESTED, SUSPECT = 1, 2
+
+
+class Record(msgspec.Struct):
+    """One task's record. ``since_ms`` is when it came into its state; ``fence`` that of its last attempt."""
+
+    state: State
+    flags: int
+    lane: int
+    crashes: int
+    max_attempts: int
+    attempts: int
+    size: int
+    score: float
+    fence: int
+    since_ms: int
+    holder: bytes
+    tenant: str
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody asked a running task to stop."""
+        return bool(self.flags & CANCEL_REQUESTED)
+
+
+def decode_record(raw: bytes) -> Record:
+    """Takes apart a stored record."""
+    state, flags, lane, crashes, most, attempts, size, score, fence, since, holder = _RECORD.unpack_from(raw)
+    return Record(
+        State(state), flags, lane, crashes, most, attempts, size, score, int(fence), int(since), holder,
+        raw[_RECORD.size :].decode(),
+    )  # fmt: skip
+
+
+class AttemptError(msgspec.Struct, omit_defaults=True):
+    """Why one attempt did not succeed. ``at`` is ms since 1970, ``attempt`` counts from 1 (0: unknown)."""
+
+    kind: str
+    message: str = ""
+    at: int = 0
+    attempt: int = 0
+    traceback: str = ""
+    worker: str = ""
+
+
+_error_decoder = msgspec.msgpack.Decoder(AttemptError)
+encode_error = msgspec.msgpack.Encoder().encode
+
+
+def decode_errors(raw: bytes) -> list[AttemptError]:
+    """The errors kept for a task, oldest first, from their length-prefixed form."""
+    errors, pos = [], 0
+    while pos < len(raw):
+        size = int.from_bytes(raw[pos : pos + 4], "big")
+        errors.append(_error_decoder.decode(raw[pos + 4 : pos + 4 + size]))
+        pos += 4 + size
+    return errors
