@@ -1,0 +1,100 @@
+"""Calls of scripts: EVALSHA with fallback, repetition of idempotent ones, and errors in Laneway's terms."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import BusyLoadingError, MaxConnectionsError, NoScriptError, ResponseError
+
+from laneway.adapters.redis.connection import AWAY, NOT_NOW, AnyRedis, is_full
+from laneway.adapters.redis.keys import QueueKeys
+from laneway.adapters.redis.scripts import Script, load
+from laneway.errors import OutcomeUnknown, Unavailable
+
+Argument = bytes | str | int | float
+
+
+def _was_sent(error: Exception) -> bool:
+    """Whether a call that failed may have reached the server (False: there was no connection to send it on)."""
+    return not (
+        isinstance(error, BusyLoadingError | MaxConnectionsError | ConnectionRefusedError)
+        or "connecting to" in str(error)
+    )
+
+
+class ScriptCaller:
+    """Runs one queue's scripts. ``patience`` (s) bounds how long an idempotent call is repeated while Redis is away."""
+
+    def __init__(self, client: AnyRedis, keys: QueueKeys, *, patience: float = 5.0) -> None:
+        self._client = client
+        self._keys = keys
+        self._patience = patience
+        self._base: dict[str, list[str]] = {}
+        self.lanes: list[str] = []
+
+    def set_lanes(self, names: Sequence[str]) -> None:
+        """The lanes whose keys follow in KEYS, in dispatch order."""
+        self.lanes = [self._keys.lane(name) for name in names]
+
+    async def call(self, name: str, *args: Argument, patience: float | None = None) -> Any:
+        """Runs a script and returns its raw reply.
+
+        Raises:
+            Unavailable: Redis is away, loading or full, and nothing was changed.
+            OutcomeUnknown: the call was sent, and no answer came.
+        """
+        script = load(name)
+        keys = self._base.get(name)
+        if keys is None:
+            keys = self._base[name] = [self._keys.key(key) for key in script.keys]
+        if script.lanes:
+            keys = keys + self.lanes
+        try:
+            return await self._client.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self._again(script, keys, args, patience)
+        except ResponseError as error:
+            raise self._refused(script, error) from error
+        except (*AWAY, MaxConnectionsError) as error:
+            if not script.idempotent:
+                raise self._unknown(script, error, sent=_was_sent(error)) from error
+            return await self._again(script, keys, args, patience, sent=_was_sent(error))
+
+    async def _again(
+        self, script: Script, keys: list[str], args: Sequence[Argument], patience: float | None, *, sent: bool = False
+    ) -> Any:
+        """Repeats a call with its source, until the patience is over. ``sent``: it may have happened already."""
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
+        pause = 0.01
+        while True:
+            try:
+                return await self._client.eval(script.source, len(keys), *keys, *args)
+            except NOT_NOW as error:
+                last: Exception = error
+            except ResponseError as error:
+                raise self._refused(script, error) from error
+            except (*AWAY, MaxConnectionsError) as error:
+                sent = sent or _was_sent(error)
+                last = error
+            if time.monotonic() + pause > deadline:
+                raise self._unknown(script, last, sent=sent) from last
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, 0.5)
+
+    def _refused(self, script: Script, error: ResponseError) -> Exception:
+        if is_full(error):
+            return Unavailable("Redis is full (maxmemory): nothing was changed; try again when tasks have left", 5.0)
+        if isinstance(error, NOT_NOW):
+            return Unavailable(f"Redis can't write now ({error}); nothing was changed", 1.0)
+        return error
+
+    def _unknown(self, script: Script, error: Exception, *, sent: bool) -> Exception:
+        if not sent:
+            return Unavailable(f"Redis is away ({error}); nothing was changed", 1.0)
+        return OutcomeUnknown(
+            f"no answer from Redis to {script.name} ({error}): it may or may not have happened; repeating it is safe"
+        )

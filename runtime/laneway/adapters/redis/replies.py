@@ -1,0 +1,143 @@
+"""What the scripts answer, as the port's types."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from laneway.kit.ids import ID_BYTES
+from laneway.model.config import QueueConfig
+from laneway.model.envelope import decode_stored
+from laneway.model.record import decode_errors, decode_record
+from laneway.model.states import State
+from laneway.ports.store import (
+    Beat,
+    Claimed,
+    Dispatched,
+    LaneStats,
+    OutboxEntry,
+    QueueStats,
+    Start,
+    Submitted,
+    TaskView,
+    Turn,
+    WorkerStats,
+)
+
+_HEAD = struct.Struct(">14sdHBB")
+_EVENT = struct.Struct(">14sBH")
+_MAX_ID = ID_BYTES + 8
+
+
+def split_ids(blob: bytes) -> frozenset[bytes]:
+    """The ids in a concatenation of them."""
+    return frozenset(blob[i : i + ID_BYTES] for i in range(0, len(blob), ID_BYTES))
+
+
+def claimed(head: bytes, envelope: bytes) -> Claimed:
+    """One task from its head (id, fence, attempt, crashes, flags) and envelope."""
+    id_, fence, attempt, crashes, flags = _HEAD.unpack(head)
+    return Claimed(id_, int(fence), attempt, crashes, flags, envelope)
+
+
+def turn(reply: list[Any]) -> Turn:
+    """The answer of claim and turn."""
+    status = reply[0].decode()
+    if len(reply) < 4:
+        return Turn(status, reply[1], [], {})
+    n = reply[3]
+    refused = {reply[4 + i] - 1: reply[5 + i].decode() for i in range(0, n, 2)} if n else {}
+    it = iter(reply[4 + n :])
+    unpack = _HEAD.unpack
+    tasks = []
+    for head in it:
+        id_, fence, attempt, crashes, flags = unpack(head)
+        tasks.append(Claimed(id_, int(fence), attempt, crashes, flags, next(it)))
+    return Turn(status, reply[1], tasks, refused, reply[2])
+
+
+def dispatched(reply: list[Any]) -> Dispatched:
+    """The answer of dispatch."""
+    tasks = [
+        (reply[i], int(reply[i + 1]), claimed(reply[i + 2], reply[i + 3])) for i in range(4, len(reply), 4)
+    ]
+    return Dispatched(reply[1], tasks, reply[3], reply[2])
+
+
+def starts(reply: list[Any], n: int) -> list[Start]:
+    """The answer of start."""
+    blob = reply[2]
+    attempts = struct.unpack_from(f">{n}H", blob, n)
+    return [Start(blob[i], attempts[i]) for i in range(n)]
+
+
+def submissions(reply: list[Any], batch: Sequence[tuple[bytes, bytes]]) -> list[Submitted]:
+    """The answer of submit: all accepted but those that it names."""
+    results = [Submitted("accepted", id_) for id_, _ in batch]
+    for i in range(2, len(reply), 3):
+        at, code, detail = reply[i] - 1, reply[i + 1].decode(), reply[i + 2]
+        result = Submitted(code, batch[at][0])
+        if code in ("duplicate", "conflict"):
+            result.id = detail
+        elif code == "rate":
+            wait, scope = detail.decode().split()
+            result.retry_ms, result.scope = int(wait), scope
+        elif code == "backlog":
+            result.retry_ms = int(detail)
+        else:
+            result.scope = detail.decode()
+        results[at] = result
+    return results
+
+
+def beat(reply: list[Any]) -> Beat:
+    """The answer of heartbeat."""
+    status = reply[0].decode()
+    if status != "ok":
+        return Beat(status, reply[1])
+    return Beat(status, reply[1], reply[2], split_ids(reply[3]), split_ids(reply[4]))
+
+
+def view(id_: bytes, envelope: bytes, record: bytes, scheduled: int, errors: bytes, result: bytes, has: bool) -> TaskView | None:
+    """One task of get."""
+    if not envelope:
+        return None
+    rec = decode_record(record) if record else None
+    state = rec.state if rec else (State.SCHEDULED if scheduled else State.QUEUED)
+    return TaskView(id_, state, decode_stored(envelope), rec, decode_errors(errors), result if has else None)
+
+
+def stats(reply: list[Any], config: QueueConfig) -> QueueStats:
+    """The answer of stats."""
+    now = reply[1]
+    flat = reply[2]
+    numbers = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+    names = {lane.n: lane.name for lane in config.lanes}
+    lanes = []
+    flat = reply[3]
+    for i in range(0, len(flat), 4):
+        oldest = flat[i + 3]
+        age = now - (int.from_bytes(oldest[:6], "big")) if oldest else -1
+        lanes.append(LaneStats(names.get(flat[i], str(flat[i])), flat[i + 1], flat[i + 2], age))
+    workers = []
+    flat = reply[4]
+    for i in range(0, len(flat), 4):
+        reg = msgspec.msgpack.decode(flat[i + 1])
+        workers.append(
+            WorkerStats(
+                flat[i], reg["n"], reg["m"], reg["st"], int(reg["s"]), int(reg["w"]), int(reg["p"]), flat[i + 3],
+                max(0, now - flat[i + 2]),
+            )
+        )  # fmt: skip
+    extra = {name: numbers.pop(name) for name in ("outbox_bytes", "outbox_entries", "outbox_gap", "finished_bytes")}
+    return QueueStats(now, numbers, lanes, workers, **extra)
+
+
+def outbox_entry(entry: bytes, fields: dict[bytes, bytes]) -> OutboxEntry:
+    """One entry of the outbox stream."""
+    blob = fields[b"i"]
+    tasks = [_EVENT.unpack_from(blob, i) for i in range(0, len(blob), _EVENT.size)]
+    return OutboxEntry(entry, fields[b"k"].decode(), int(float(fields[b"t"])), tasks, len(blob) + 64)

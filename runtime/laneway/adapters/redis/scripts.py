@@ -1,0 +1,86 @@
+"""Composes the Lua scripts: each file's header says which keys it takes and which parts it uses.
+
+``-- KEYS: meta conf lanes*`` declares the KEYS in order, and the loader turns them into locals (META, CONF, LANES), so
+no script knows a key's name. ``-- USES: base record`` puts those parts from ``lua/lib`` before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from laneway.adapters.redis.keys import LOCALS
+from laneway.model.envelope import SCHEMA
+
+_HEADER = re.compile(r"^-- (KEYS|USES|IDEMPOTENT): *(.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One composed script. ``keys`` are names of :mod:`laneway.adapters.redis.keys`; ``lanes``: all lanes' keys follow."""
+
+    name: str
+    source: str
+    sha: str
+    keys: tuple[str, ...]
+    lanes: bool
+    idempotent: bool
+
+
+def lua_root() -> Path:
+    """The folder of the scripts: inside the installed package, or at the top of a source checkout."""
+    package = Path(__file__).resolve().parents[2]
+    for folder in (package / "lua", package.parents[1] / "lua"):
+        if (folder / "submit.lua").is_file():
+            return folder
+    raise FileNotFoundError("the Lua scripts are not installed beside the package laneway")
+
+
+def header(text: str) -> dict[str, str]:
+    """The KEYS, USES and IDEMPOTENT lines of a script's opening comment."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        match = _HEADER.match(line)
+        if match:
+            found[match[1]] = match[2].strip()
+    return found
+
+
+@cache
+def load(name: str) -> Script:
+    """Reads and composes one script.
+
+    Raises:
+        ValueError: its header is wrong.
+    """
+    root = lua_root()
+    text = (root / f"{name}.lua").read_text()
+    head = header(text)
+    if "KEYS" not in head or "IDEMPOTENT" not in head:
+        raise ValueError(f"lua/{name}.lua: its header must have KEYS and IDEMPOTENT lines")
+    names = head["KEYS"].split()
+    lanes = bool(names) and names[-1] == "lanes*"
+    keys = tuple(names[:-1] if lanes else names)
+    unknown = [key for key in keys if key not in LOCALS]
+    if unknown:
+        raise ValueError(f"lua/{name}.lua: unknown keys {unknown} in its header")
+    parts = [f"local SCHEMA = {SCHEMA}\n", "local LANES = nil\n"]
+    parts += [f"local {LOCALS[key]} = KEYS[{i}]\n" for i, key in enumerate(keys, 1)]
+    if lanes:
+        parts.append(f"LANES = {{}}\nfor i = {len(keys) + 1}, #KEYS do LANES[#LANES + 1] = KEYS[i] end\n")
+    parts += [(root / "lib" / f"{part}.lua").read_text() + "\n" for part in head.get("USES", "").split()]
+    source = "".join(parts) + text
+    return Script(
+        name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys, lanes,
+        head["IDEMPOTENT"].startswith("yes"),
+    )  # fmt: skip
+
+
+def all_names() -> list[str]:
+    """The names of all scripts."""
+    return sorted(path.stem for path in lua_root().glob("*.lua"))

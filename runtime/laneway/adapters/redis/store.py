@@ -1,0 +1,343 @@
+"""RedisStore: the TaskStore over the Lua scripts. One method, one script call."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from laneway.adapters.redis import replies
+from laneway.adapters.redis.calls import Argument, ScriptCaller
+from laneway.adapters.redis.connection import AWAY, AnyRedis, connect
+from laneway.adapters.redis.keys import QueueKeys
+from laneway.adapters.redis.server import check_server, server_run_id
+from laneway.errors import ConfigError, OutcomeUnknown, SchemaTooNew, Unavailable
+from laneway.kit.ids import ID_BYTES
+from laneway.model.config import (
+    QueueConfig,
+    TenantConfig,
+    config_hash,
+    decode_config,
+    encode_config,
+    encode_tenant,
+)
+from laneway.model.envelope import SCHEMA
+from laneway.model.settlement import Settlement, pack_settlements
+from laneway.model.states import State
+from laneway.ports.store import (
+    Beat,
+    Dispatched,
+    OutboxEntry,
+    Promoted,
+    QueueStats,
+    Reaped,
+    Registered,
+    Start,
+    Submitted,
+    TaskView,
+    Turn,
+)
+
+_FINAL_KEYS = {State.SUCCEEDED: "succeeded", State.DEAD: "dead", State.CANCELLED: "cancelled", State.EXPIRED: "expired"}
+_ITEM = struct.Struct(">14sd")
+_HELD_ITEM = struct.Struct(">8s14sd")
+
+
+class RedisStore:
+    """One queue in Redis.
+
+    ``url`` as redis-py takes it (``redis://``, ``rediss://``, ``unix://``); ``cluster`` for a Redis Cluster;
+    ``patience`` bounds in seconds how long an idempotent call is repeated while Redis is away.
+    """
+
+    def __init__(
+        self, url: str, queue: str, *, namespace: str = "default", cluster: bool = False, patience: float = 5.0
+    ) -> None:
+        self.url = url
+        self.queue = queue
+        self.namespace = namespace
+        self.cluster = cluster
+        self.keys = QueueKeys(namespace, queue)
+        self._client = connect(url, cluster=cluster)
+        self._waiter: AnyRedis | None = None
+        self._calls = ScriptCaller(self._client, self.keys, patience=patience)
+        self._config: QueueConfig | None = None
+        self._hash = ""
+        self._run_id = ""
+        self._durability = "fast"
+        self._replicas = 0
+
+    # -- configuration
+
+    async def config(self, *, reload: bool = False) -> QueueConfig:
+        if self._config is None or reload:
+            raw = await self._command(self._client.get, self.keys.key("conf"))
+            if raw is None:
+                raise ConfigError(
+                    f"queue {self.namespace}/{self.queue} is not configured: apply a TaskQueue of that name "
+                    "(kubectl apply, or laneway up -f FILE)"
+                )
+            self._config = decode_config(raw)
+            self._hash = config_hash(raw)
+            self._durability, self._replicas = self._config.durability, self._config.replicas
+            self._calls.set_lanes([lane.name for lane in self._config.lanes])
+        return self._config
+
+    async def configure(
+        self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None
+    ) -> bool:
+        raw = encode_config(config)
+        args: list[Argument] = ["*" if expected is None else expected, config_hash(raw), raw]
+        for name in sorted(tenants):
+            args += [name, encode_tenant(tenants[name])]
+        reply = await self._calls.call("configure", *args)
+        if reply[0] == b"schema":
+            raise SchemaTooNew(_schema_message(reply[1]))
+        await self.config(reload=True)
+        return bool(reply[0] == b"ok")
+
+    @property
+    def config_hash(self) -> str:
+        """The hash of the configuration last read ('' before)."""
+        return self._hash
+
+    async def _call(self, name: str, *args: Argument, patience: float | None = None) -> Any:
+        """Runs a script that takes the configuration's hash first; reloads and repeats when that changed."""
+        if self._config is None:
+            await self.config()
+        for _ in range(5):
+            reply = await self._calls.call(name, self._hash, *args, patience=patience)
+            status = reply[0]
+            if status == b"conf":
+                await self.config(reload=True)
+            elif status == b"schema":
+                raise SchemaTooNew(_schema_message(reply[1]))
+            else:
+                return reply
+        raise Unavailable("the configuration changes faster than it can be read", 1.0)
+
+    # -- submitters
+
+    async def submit(self, batch: Sequence[tuple[bytes, bytes]]) -> list[Submitted]:
+        args: list[Argument] = []
+        for pair in batch:
+            args += pair
+        reply = await self._call("submit", *args)
+        if self._durability == "replica":
+            await self._acknowledged()
+        return replies.submissions(reply, batch)
+
+    async def _acknowledged(self) -> None:
+        """Waits until enough replicas have what was written (durability: replica)."""
+        got = await self._command(self._client.wait, self._replicas, 2000)
+        if got < self._replicas:
+            raise OutcomeUnknown(
+                f"only {got} of {self._replicas} replicas have acknowledged within 2 s; the tasks are on the primary, "
+                "and submitting them again adds nothing"
+            )
+
+    async def get(self, ids: Sequence[bytes]) -> list[TaskView | None]:
+        if not ids:
+            return []
+        flat = await self._calls.call("get", *ids)
+        return [
+            replies.view(id_, *flat[i * 5 : i * 5 + 5], has=bool(flat[i * 5 + 4])) for i, id_ in enumerate(ids)
+        ]
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[str]:
+        return [code.decode() for code in (await self._call("cancel", *ids))[2:]] if ids else []
+
+    async def wait_ended(self, id: bytes, timeout: float) -> TaskView | None:
+        deadline = time.monotonic() + timeout
+        pubsub = None if self.cluster else self._client.pubsub(ignore_subscribe_messages=True)
+        try:
+            if pubsub:
+                await self._command(pubsub.subscribe, self.keys.done_channel)
+            pause = 0.02
+            while True:
+                (view,) = await self.get([id])
+                left = deadline - time.monotonic()
+                if view is None or view.state.final:
+                    return view
+                if left <= 0:
+                    return None
+                if pubsub:
+                    until = time.monotonic() + min(left, 1.0)
+                    while (wait := until - time.monotonic()) > 0:
+                        message = await self._command(pubsub.get_message, timeout=wait)
+                        if message and id in message["data"]:
+                            break
+                else:
+                    await asyncio.sleep(min(pause, left))
+                    pause = min(pause * 1.5, 0.5)
+        finally:
+            if pubsub:
+                await pubsub.aclose()
+
+    # -- workers
+
+    async def register(
+        self, inc: bytes, name: str, mode: str, slots: int, window: int, partitions: int,
+        last: bytes = b"", running: Sequence[tuple[bytes, int]] = (),
+    ) -> Registered:  # fmt: skip
+        self._run_id = await self._command(server_run_id, self._client)
+        reply = await self._call(
+            "register", inc, name, mode, slots, window, partitions, SCHEMA, self._run_id, last,
+            b"".join(_ITEM.pack(id_, fence) for id_, fence in running),
+        )  # fmt: skip
+        return Registered(int(reply[2]), replies.split_ids(reply[3]))
+
+    async def heartbeat(self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes]) -> Beat:
+        if self._config is None:
+            await self.config()
+        run_id = await self._current_run_id()
+        args = (inc, run_id, state, slots, window, b"".join(running))
+        reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
+        if reply[0] in (b"conf", b"schema"):
+            # The beat itself counted; what depends on the lanes is told again under the new configuration.
+            await self.config(reload=True)
+            reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
+        return replies.beat(reply)
+
+    async def _current_run_id(self) -> str:
+        """The run id of the server now. It is asked for on each beat: a restart in between must not go unseen."""
+        return str(await self._command(server_run_id, self._client))
+
+    async def turn(self, inc: bytes, request: int, want: int, settled: Sequence[Settlement]) -> Turn:
+        if settled:
+            items, data = pack_settlements(list(settled))
+            return replies.turn(await self._call("turn", inc, request, want, items, *data))
+        return replies.turn(await self._call("claim", inc, request, want))
+
+    async def start(self, inc: bytes, items: Sequence[tuple[bytes, int]]) -> tuple[int, list[Start]]:
+        pack = _ITEM.pack
+        reply = await self._call("start", inc, b"".join([pack(id_, fence) for id_, fence in items]))
+        return reply[1], replies.starts(reply, len(items))
+
+    async def settle(self, inc: bytes, settled: Sequence[Settlement]) -> dict[int, str]:
+        items, data = pack_settlements(list(settled))
+        reply = await self._call("settle", inc, items, *data)
+        return {reply[i] - 1: reply[i + 1].decode() for i in range(2, len(reply), 2)}
+
+    async def extend(self, inc: bytes, id: bytes, fence: int) -> bool | None:
+        reply = await self._call("extend", inc, id, fence)
+        return None if reply[0] == b"stale" else bool(reply[2])
+
+    async def release(self, items: Sequence[tuple[bytes, bytes, int]]) -> int:
+        reply = await self._call("release", b"".join(_HELD_ITEM.pack(*item) for item in items))
+        return int(reply[2])
+
+    async def deregister(self, inc: bytes) -> int:
+        returned = 0
+        while True:
+            reply = await self._call("deregister", inc, 200)
+            returned += int(reply[2])
+            if reply[0] != b"more":
+                return returned
+
+    # -- the poller's duties
+
+    async def dispatch(self, limit: int) -> Dispatched:
+        return replies.dispatched(await self._call("dispatch", limit))
+
+    async def promote(self, limit: int) -> Promoted:
+        reply = await self._call("promote", limit)
+        return Promoted(int(reply[2]), int(reply[3]), int(reply[4]))
+
+    async def reap(self, gap_ms: int, page: int) -> Reaped:
+        run_id = await self._current_run_id()
+        reply = await self._call("reap", run_id, gap_ms, page)
+        return Reaped(reply[0] == b"grace", int(reply[2]), int(reply[3]), int(reply[4]), bool(reply[5]))
+
+    async def sweep(self, cursor: str, limit: int) -> tuple[str, int]:
+        reply = await self._call("sweep", cursor, limit)
+        return reply[2].decode(), int(reply[3])
+
+    async def trim(self, limit: int) -> tuple[int, bool]:
+        reply = await self._call("purge", limit)
+        return int(reply[2]), bool(reply[3])
+
+    async def wait_work(self, timeout: float) -> bool:
+        return await self._pop(self.keys.key("wake"), timeout)
+
+    async def wait_tend(self, timeout: float) -> bool:
+        return await self._pop(self.keys.key("wake_tend"), timeout)
+
+    async def _pop(self, key: str, timeout: float) -> bool:
+        """A blocking pop on connections of their own, so that no other call waits behind it."""
+        if self._waiter is None:
+            self._waiter = connect(self.url, cluster=self.cluster, timeout=None)
+        return bool(await self._command(self._waiter.blpop, [key], timeout))
+
+    # -- dead letters, statistics
+
+    async def ended(self, state: State, offset: int, limit: int) -> list[tuple[bytes, int]]:
+        key = self.keys.key(_FINAL_KEYS[state])
+        rows = await self._command(self._client.zrevrange, key, offset, offset + limit - 1, withscores=True)
+        return [(member, int(score)) for member, score in rows]
+
+    async def replay(self, ids: Sequence[bytes]) -> list[str]:
+        return [code.decode() for code in (await self._call("replay", *ids))[2:]] if ids else []
+
+    async def purge(self, ids: Sequence[bytes]) -> int:
+        return int((await self._call("purge", len(ids), *ids))[2]) if ids else 0
+
+    async def stats(self) -> QueueStats:
+        reply = await self._call("stats")
+        return replies.stats(reply, await self.config())
+
+    # -- the outbox
+
+    async def lease_relay(self, owner: str, ms: int) -> bool:
+        return bool(await self._calls.call("lease", owner, ms))
+
+    async def outbox(self, limit: int) -> tuple[list[OutboxEntry], int]:
+        gap = int(await self._command(self._client.hget, self.keys.key("meta"), "outbox_gap") or 0)
+        rows = await self._command(self._client.xrange, self.keys.key("outbox"), count=limit)
+        return [replies.outbox_entry(entry, fields) for entry, fields in rows], gap
+
+    async def relayed(self, owner: str, entries: Sequence[OutboxEntry], gap: int) -> int:
+        size = sum(entry.size for entry in entries)
+        return int(await self._calls.call("relayed", owner, size, gap, *(entry.entry for entry in entries)))
+
+    async def append_log(self, stream: str, records: Sequence[bytes], cap: int) -> None:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for record in records:
+                pipe.xadd(self.keys.log(stream), {"r": record}, maxlen=cap, approximate=True)
+            await self._command(pipe.execute)
+
+    async def check_server(self) -> list[str]:
+        return list(await self._command(check_server, self._client, await self.config()))
+
+    async def done_feed(self) -> AsyncIterator[tuple[bytes, State]]:
+        async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+            await pubsub.subscribe(self.keys.done_channel)
+            async for message in pubsub.listen():
+                blob = message["data"]
+                for i in range(0, len(blob), ID_BYTES + 1):
+                    yield blob[i + 1 : i + 1 + ID_BYTES], State(blob[i])
+
+    async def _command(self, command: Any, *args: Any, **options: Any) -> Any:
+        """A plain command, with its errors in Laneway's terms."""
+        try:
+            return await command(*args, **options)
+        except AWAY as error:
+            raise Unavailable(f"Redis is away ({error})", 1.0) from error
+        except RedisError as error:
+            raise Unavailable(f"Redis refused: {error}", 1.0) from error
+
+    async def close(self) -> None:
+        await self._client.aclose()
+        if self._waiter is not None:
+            await self._waiter.aclose()
+
+
+def _schema_message(stored: bytes) -> str:
+    return (
+        f"the queue's data has schema {stored.decode()}, and this Laneway knows up to {SCHEMA}: "
+        "run a version at least as new as the one that wrote it"
+    )
