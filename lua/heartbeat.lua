@@ -22,6 +22,7 @@ if reg.st == 3 then state = 3 end
 if reg.st ~= state or reg.s ~= slots or reg.w ~= window then
   reg.st, reg.s, reg.w = state, slots, window
   call('HSET', WORKERS, inc, cmsgpack.pack(reg))
+  wake(1)
 end
 
 local known, order, blob = {}, {}, ARGV[7]

@@ -10,4 +10,11 @@ if stop then return stop end
 begin_freeing()
 local refused = settle_batch(ARGV[2], ARGV[3], 4)
 wake(settle_flush())
+-- Slots came free: somebody may hand out more.
+for _, key in ipairs(LANES) do
+  if call('ZCARD', key) > 0 then
+    wake(1)
+    break
+  end
+end
 return {'ok', now, unpack(refused)}

@@ -207,9 +207,10 @@ local function claim_direct(inc, request, want)
         out[#out + 1] = c[3]
         memo[#memo + 1] = struct.pack('>c14d', c[1], c[2].fence)
       end
-      if #claimed > 0 and work_left() then wake(1) end
     end
   end
   call('HSET', REPLIES, inc, table.concat(memo))
+  -- Whoever leaves eligible work behind passes the token on, and so does a worker that is full or draining.
+  if work_left() then wake(1) end
   return reg.st == 3 and 'draining' or nil, out
 end

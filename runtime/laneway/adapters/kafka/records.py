@@ -1,0 +1,59 @@
+"""The record on the topic ``<queue>.tasks``: several tasks for one worker, in one msgpack array.
+
+``[1, incarnation, [[id, fence, attempt, crashes, flags, envelope], ...]]``. Workers that share a partition pass over
+what is addressed to others.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from laneway.kit.ids import ID_BYTES, INCARNATION_BYTES
+from laneway.ports.store import Claimed
+
+VERSION = 1
+
+
+class _Task(msgspec.Struct, array_like=True):
+    id: bytes
+    fence: int
+    attempt: int
+    crashes: int
+    flags: int
+    envelope: bytes
+
+
+class _Record(msgspec.Struct, array_like=True):
+    version: int
+    incarnation: bytes
+    tasks: list[_Task]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Record).decode
+
+
+def encode_record(incarnation: bytes, tasks: list[Claimed]) -> bytes:
+    """One record's value."""
+    return _encode(
+        [VERSION, incarnation, [[t.id, t.fence, t.attempt, t.crashes, t.flags, t.envelope] for t in tasks]]
+    )
+
+
+def decode_record(value: bytes) -> tuple[bytes, list[Claimed]]:
+    """The addressee and the tasks of a record.
+
+    Raises:
+        ValueError: it is not such a record; the message says why.
+    """
+    try:
+        record = _decode(value)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a record of tasks: {error}") from error
+    if record.version != VERSION:
+        raise ValueError(f"a record of version {record.version}; this Laneway reads version {VERSION}")
+    if len(record.incarnation) != INCARNATION_BYTES or any(len(task.id) != ID_BYTES for task in record.tasks):
+        raise ValueError("a record with an incarnation or a task id of the wrong length")
+    return record.incarnation, [
+        Claimed(t.id, t.fence, t.attempt, t.crashes, t.flags, t.envelope) for t in record.tasks
+    ]

@@ -1,0 +1,52 @@
+"""Publishing dispatched tasks: several to a record, bounded by bytes, one record or more per worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from laneway.adapters.kafka.names import Topics
+from laneway.adapters.kafka.publisher import MAX_RECORD, Publisher
+from laneway.adapters.kafka.records import encode_record
+from laneway.errors import Unavailable
+from laneway.ports.store import Claimed
+
+_PER_RECORD = 200
+
+
+class KafkaTaskPublisher:
+    """A TaskPublisher on one queue's tasks topic."""
+
+    def __init__(self, bootstrap: str, topics: Topics) -> None:
+        self._publisher = Publisher(bootstrap)
+        self._topic = topics.tasks
+
+    async def publish(self, tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[tuple[bytes, Claimed]]:
+        groups = _pack(tasks)
+        records = [(partition, None, encode_record(inc, batch)) for inc, partition, batch in groups]
+        try:
+            acknowledged = await self._publisher.publish(self._topic, records)
+        except Unavailable:
+            return [(inc, task) for inc, _, task in tasks]
+        return [
+            (inc, task)
+            for (inc, _, batch), ok in zip(groups, acknowledged, strict=True)
+            if not ok
+            for task in batch
+        ]
+
+    async def close(self) -> None:
+        await self._publisher.close()
+
+
+def _pack(tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[tuple[bytes, int, list[Claimed]]]:
+    """Groups neighbours for the same worker, bounded by count and bytes (one larger task goes alone)."""
+    groups: list[tuple[bytes, int, list[Claimed]]] = []
+    size = 0
+    for inc, partition, task in tasks:
+        cost = len(task.envelope) + 64
+        if not groups or groups[-1][0] != inc or len(groups[-1][2]) >= _PER_RECORD or size + cost > MAX_RECORD:
+            groups.append((inc, partition, []))
+            size = 0
+        groups[-1][2].append(task)
+        size += cost
+    return groups

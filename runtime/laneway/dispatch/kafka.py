@@ -1,0 +1,154 @@
+"""The Kafka source: a worker reads the partition it leases, and starts what was dispatched to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from laneway.errors import LanewayError
+from laneway.model.settlement import Settlement
+from laneway.ports.log import TaskReader
+from laneway.ports.source import Exchange
+from laneway.ports.store import Claimed, TaskStore
+
+log = structlog.get_logger("laneway.kafka")
+
+#: (task, fence) pairs remembered against records that are delivered twice.
+_REMEMBERED = 20_000
+_COMMIT_EVERY = 5.0
+
+
+class KafkaSource:
+    """``decode`` turns a record's value into its addressee and tasks, or raises ValueError: such a record is passed
+    over and counted with its reason, and never blocks the partition."""
+
+    mode = "kafka"
+
+    def __init__(
+        self,
+        store: TaskStore,
+        reader: TaskReader,
+        decode: Callable[[bytes], tuple[bytes, list[Claimed]]],
+        *,
+        batch: int = 200,
+        on_corrupt: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store, self._reader, self._decode, self._batch = store, reader, decode, batch
+        self._on_corrupt = on_corrupt
+        self._inc = b""
+        self._inbox: deque[Claimed] = deque()
+        self._starting: list[Claimed] = []
+        self._seen: OrderedDict[tuple[bytes, int], None] = OrderedDict()
+        self._news: Callable[[], None] = lambda: None
+        self._pump: asyncio.Task[None] | None = None
+        self._stopped = False
+        self.corrupt = 0
+
+    async def partitions(self) -> int:
+        pause = 0.1
+        while True:
+            try:
+                return await self._reader.count()
+            except LanewayError as error:
+                log.warning("waiting for kafka", error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def open(self, inc: bytes, partition: int, news: Callable[[], None]) -> None:
+        self._inc, self._news = inc, news
+        self._inbox.clear()
+        self._starting = []
+        await self._end_pump()
+        pause = 0.1
+        while True:
+            try:
+                # Only when the position is known are slots announced: what is dispatched from then on is read.
+                await self._reader.seek_to_end(partition)
+                break
+            except LanewayError as error:
+                log.warning("waiting for kafka", error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+        self._pump = asyncio.create_task(self._read(), name="laneway-kafka")
+
+    async def _read(self) -> None:
+        committed = asyncio.get_running_loop().time()
+        while True:
+            try:
+                async for values in self._reader.records():
+                    for value in values:
+                        self._receive(value)
+                    self._news()
+                    now = asyncio.get_running_loop().time()
+                    if now - committed > _COMMIT_EVERY:
+                        committed = now
+                        await self._reader.commit()
+            except LanewayError as error:
+                log.warning("reading from kafka failed, going on", error=str(error))
+                await asyncio.sleep(0.5)
+
+    def _receive(self, value: bytes) -> None:
+        try:
+            addressee, tasks = self._decode(value)
+        except ValueError as error:
+            self.corrupt += 1
+            log.error("a record is set aside", reason=str(error), size=len(value), head=value[:32].hex())
+            if self._on_corrupt:
+                self._on_corrupt(str(error))
+            return
+        if addressee != self._inc or self._stopped:
+            return
+        for task in tasks:
+            key = (task.id, task.fence)
+            if key not in self._seen:
+                self._seen[key] = None
+                self._inbox.append(task)
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def listen(self) -> None:
+        """Records come by themselves."""
+
+    async def exchange(self, settled: Sequence[Settlement], want: int) -> Exchange:
+        refused: dict[int, str] = {}
+        if settled:
+            refused = await self._store.settle(self._inc, settled)
+        # What is being started stays in hand until the answer is there: starting twice answers "runs already".
+        while len(self._starting) < min(want, self._batch) and self._inbox:
+            self._starting.append(self._inbox.popleft())
+        if not self._starting:
+            return Exchange("ok", 0, [], refused)
+        now, answers = await self._store.start(self._inc, [(task.id, task.fence) for task in self._starting])
+        started = []
+        for task, answer in zip(self._starting, answers, strict=True):
+            if answer.code in (1, 2):
+                task.attempt = answer.attempt
+                started.append(task)
+        self._starting = []
+        # More may wait in the inbox for slots that are free now.
+        return Exchange("ok", now, started, refused, 0 if self._inbox and len(started) < want else -1)
+
+    async def hand_back(self) -> int:
+        self._stopped = True
+        waiting = [*self._inbox]
+        self._inbox.clear()
+        if not waiting:
+            return 0
+        try:
+            return await self._store.release([(self._inc, task.id, task.fence) for task in waiting])
+        except LanewayError as error:
+            log.warning("could not hand back; the dispatch deadline will", waiting=len(waiting), error=str(error))
+            return 0
+
+    async def _end_pump(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+            self._pump = None
+
+    async def close(self) -> None:
+        await self._end_pump()
+        await self._reader.close()

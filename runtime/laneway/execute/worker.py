@@ -1,0 +1,325 @@
+"""The worker: exchanges outcomes for tasks, as many as it has slots, until it is told to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
+from laneway.execute.executor import Executor
+from laneway.execute.lease import Lease, boottime
+from laneway.kit.ids import id_text, new_incarnation
+from laneway.model.settlement import Settlement
+from laneway.ports.source import Source
+from laneway.ports.store import Beat, TaskStore
+
+log = structlog.get_logger("laneway.worker")
+
+_TICK = 0.1
+#: At most this many settlements in one script call, so that a call stays near a millisecond.
+SETTLE_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """``slots``: tasks at once in this process. ``drain`` (s): how long running handlers may finish when stopping.
+    ``credit_ms``: how much work, by measured durations, may wait at a Kafka worker beyond its slots; ``credit_max``
+    bounds that in tasks."""
+
+    name: str = ""
+    slots: int = 10
+    drain: float = 25.0
+    credit_ms: float = 50.0
+    credit_max: int = 2000
+
+
+class Worker:
+    """One worker process's main loop.
+
+    ``make_executor`` is called once with ``on_settled``, ``on_dropped``, ``may_start`` and ``worker_name``;
+    ``make_store`` gives the heartbeat's thread its own store; ``average_ms`` says how long handlers take (0: not
+    known yet). ``on_exchange`` hears of each call: settled, received, seconds. The stop order is in :meth:`stop`.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore,
+        source: Source,
+        make_store: Callable[[], TaskStore],
+        make_executor: Callable[..., Executor],
+        settings: WorkerSettings,
+        *,
+        on_exchange: Callable[[int, int, float], None] | None = None,
+        on_stale: Callable[[int], None] | None = None,
+        average_ms: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._make_store = make_store
+        self.settings = settings
+        self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"
+        self._on_exchange = on_exchange
+        self._on_stale = on_stale
+        self._executor = make_executor(
+            on_settled=self._settled, on_dropped=self._dropped, may_start=self._may_start, worker_name=self.name
+        )
+        self._outcomes: list[Settlement] = []
+        self._unsettled: dict[bytes, int] = {}
+        self._news = asyncio.Event()
+        self._inc = b""
+        self._announced = b""
+        self._lease: Lease | None = None
+        self._lost_lease = asyncio.Event()
+        self._stopping = False
+        self._moved = time.monotonic()
+        self._told: dict[bytes, int] = {}
+        self._average_ms = average_ms
+        self._loop_task: asyncio.Task[None] | None = None
+        self._tick_task: asyncio.Task[None] | None = None
+        self.done = 0
+        self.stale = 0
+        self.draining = asyncio.Event()
+
+    # -- what the executor tells
+
+    def _settled(self, settlement: Settlement) -> None:
+        if not self._outcomes:
+            self._news.set()
+        self._outcomes.append(settlement)
+        self._unsettled[settlement.id] = settlement.fence
+        self.done += 1
+
+    def _dropped(self, task_id: bytes) -> None:
+        self._news.set()
+
+    def _may_start(self) -> bool:
+        return self._lease is not None and self._lease.fresh()
+
+    # -- life
+
+    @property
+    def executor(self) -> Executor:
+        """What runs the handlers."""
+        return self._executor
+
+    @property
+    def incarnation(self) -> bytes:
+        """The registration in force."""
+        return self._inc
+
+    async def start(self) -> None:
+        """Registers and begins to take work."""
+        config = await self._store.config()
+        self._lease = Lease(
+            self._make_store,
+            interval=config.beat_ms / 1000,
+            lease=config.lease_ms / 1000,
+            known=self._known_ids,
+            progress_age=lambda: time.monotonic() - self._moved,
+            on_beat=self._on_beat,
+            slots=lambda: self.settings.slots,
+            window=self._window,
+        )
+        self._lease.start()
+        await self._register()
+        self._tick_task = asyncio.create_task(self._tick(), name="laneway-tick")
+        self._loop_task = asyncio.create_task(self._loop(), name="laneway-worker")
+
+    async def _tick(self) -> None:
+        """Moves the mark by which the heartbeat sees that this event loop is not blocked."""
+        while True:
+            self._moved = time.monotonic()
+            await asyncio.sleep(_TICK)
+
+    def _known_ids(self) -> list[bytes]:
+        known = dict(self._executor.running())
+        known.update(self._unsettled)
+        self._told = known
+        return list(known)
+
+    def _window(self) -> int:
+        """How many tasks may be held: the slots, and with Kafka about ``credit_ms`` of work on its way."""
+        slots = self.settings.slots
+        if self._source.mode != "kafka":
+            return slots
+        average = self._average_ms()
+        ahead = slots if average <= 0 else int(slots * self.settings.credit_ms / max(average, 0.02))
+        return slots + max(1, min(ahead, self.settings.credit_max))
+
+    async def _register(self) -> None:
+        """Registers a new incarnation, adopting what really runs here and is still held by the last one."""
+        last, inc = self._inc, new_incarnation()
+        running = [*self._executor.running(), *self._unsettled.items()]
+        partitions = await self._source.partitions()
+        pause = 0.05
+        while True:
+            sent = boottime()
+            try:
+                got = await self._store.register(
+                    inc, self.name, self._source.mode, self.settings.slots, self._window(), partitions, last, running
+                )
+                break
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("redis is away, registering again", error=str(error))
+                await asyncio.sleep(pause * (0.5 + random.random()))
+                pause = min(pause * 2, 1.0)
+        self._inc = inc
+        self._lost_lease.clear()
+        for id_, _ in running:
+            if id_ not in got.adopted:
+                self._forget(id_)
+        await self._source.open(inc, got.partition, self._news.set)
+        assert self._lease is not None
+        self._lease.hold(inc, sent)
+        if last:
+            log.warning("registered anew", adopted=len(got.adopted), lost=len(running) - len(got.adopted))
+        self._news.set()
+
+    def _forget(self, id_: bytes) -> None:
+        """A task that is not this worker's any more: its handler is stopped, and nothing is written for it."""
+        self._executor.lose(id_)
+        if id_ in self._unsettled:
+            del self._unsettled[id_]
+            self._outcomes = [s for s in self._outcomes if s.id != id_]
+            self._count_stale(1)
+
+    def _count_stale(self, n: int) -> None:
+        self.stale += n
+        if self._on_stale:
+            self._on_stale(n)
+
+    def _on_beat(self, inc: bytes, beat: Beat) -> None:
+        if inc != self._inc:
+            return
+        if beat.status != "ok":
+            log.warning("the lease is gone", status=beat.status)
+            self._lost_lease.set()
+            self._news.set()
+            return
+        if self._announced != inc:
+            # Only an announced worker gets work, so the first look came too early.
+            self._announced = inc
+            self._news.set()
+        for id_ in beat.cancel:
+            self._executor.cancel(id_)
+        if beat.lost:
+            # What is settled by now, or came back under a new fence since the beat was made, is not lost.
+            running = dict(self._executor.running())
+            for id_ in beat.lost:
+                if id_ in running and running[id_] == self._told.get(id_):
+                    log.warning("the task was given away while it ran", task=id_text(id_))
+                    self._executor.lose(id_)
+        if beat.state == 3 and not self._stopping:
+            self.draining.set()
+
+    # -- the loop
+
+    async def _loop(self) -> None:
+        pause = 0.05
+        pending: list[Settlement] = []
+        while True:
+            if self._lost_lease.is_set():
+                await self._register()
+                pending = [s for s in pending if s.id in self._unsettled]
+            self._news.clear()
+            if len(pending) < SETTLE_BATCH and self._outcomes:
+                room = SETTLE_BATCH - len(pending)
+                pending += self._outcomes[:room]
+                self._outcomes = self._outcomes[room:]
+            want = 0 if self._stopping else max(0, self.settings.slots - self._executor.busy)
+            if not pending and not want:
+                if self._stopping and not self._executor.busy and not self._outcomes:
+                    return
+                await self._news.wait()
+                continue
+            began = time.perf_counter()
+            try:
+                got = await self._source.exchange(pending, want)
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("redis is away, outcomes wait", waiting=len(pending), error=str(error))
+                await asyncio.sleep(pause * (0.5 + random.random()))
+                pause = min(pause * 2, 1.0)
+                continue
+            pause = 0.05
+            if self._on_exchange:
+                self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
+            for settlement in pending:
+                self._unsettled.pop(settlement.id, None)
+            stale = sum(code == "stale" for code in got.refused.values())
+            if stale:
+                self._count_stale(stale)
+                log.warning("outcomes refused: the tasks were given away", count=stale)
+            pending = []
+            if got.status in ("gone", "late"):
+                self._lost_lease.set()
+                continue
+            if got.status == "draining" and not self._stopping:
+                self.draining.set()
+            for task in got.tasks:
+                self._executor.start(task, got.now_ms)
+            if got.tasks or self._outcomes:
+                # Handlers that are ready run before the next call is made.
+                await asyncio.sleep(0)
+                if self._outcomes or len(got.tasks) >= want:
+                    continue
+            if want > len(got.tasks) and not self._stopping:
+                self._source.listen()
+            await self._wait(got.again_ms)
+
+    async def _wait(self, again_ms: int) -> None:
+        """Waits for news, or until a lane that is at its rate may be asked again."""
+        if again_ms < 0:
+            await self._news.wait()
+            return
+        try:
+            async with asyncio.timeout(again_ms / 1000):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        """Drains: first no more work is fetched, then running handlers finish or are handed back, then all is
+        settled, and only then the registration goes, so that nobody else runs what is still running here."""
+        if self._loop_task is None or self._stopping:
+            return
+        self._stopping = True
+        assert self._lease is not None
+        self._lease.drain()
+        await self._source.hand_back()
+        await self._executor.stop(self.settings.drain)
+        self._news.set()
+        try:
+            await asyncio.wait_for(asyncio.shield(self._loop_task), 10.0)
+        except TimeoutError:
+            log.error("not everything could be settled", waiting=len(self._unsettled))
+            self._loop_task.cancel()
+        for task in (self._loop_task, self._tick_task):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._source.close()
+        try:
+            await self._store.deregister(self._inc)
+        except LanewayError as error:
+            log.warning("could not deregister; the reaper will", error=str(error))
+        await self._lease.stop()
+
+    def view(self) -> dict[str, Any]:
+        """What this worker does now, for health and debugging."""
+        return {
+            "name": self.name,
+            "slots": self.settings.slots,
+            "busy": self._executor.busy,
+            "unsettled": len(self._unsettled),
+            "done": self.done,
+            "stale": self.stale,
+            "lease_fresh": self._may_start(),
+        }

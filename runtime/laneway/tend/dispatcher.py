@@ -1,0 +1,71 @@
+"""The dispatcher: takes tasks for Kafka workers with credits and publishes them to the workers' partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from laneway.errors import LanewayError
+from laneway.kit.health import Health
+from laneway.kit.logs import get_logger
+from laneway.kit.service import Service
+from laneway.ports.log import TaskPublisher
+from laneway.ports.store import Claimed, TaskStore
+
+_log = get_logger(__name__)
+
+_BATCH = 150
+_SLOW_POLL = 1.0
+
+
+class Dispatcher(Service):
+    """Sleeps on the queue's wake tokens. Two at once are right and useful: credits are taken in the script.
+
+    ``on_batch`` hears how many were published and how many credits were left.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore,
+        publisher: TaskPublisher,
+        *,
+        health: Health | None = None,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> None:
+        super().__init__("dispatcher", health=health)
+        self._store = store
+        self._publisher = publisher
+        self._on_batch = on_batch
+        self._away = 0
+
+    async def run(self) -> None:
+        while not self.stopping:
+            try:
+                got = await self._store.dispatch(_BATCH)
+                self.touch()
+                if got.tasks:
+                    await self._publish(got.tasks)
+                    if self._on_batch:
+                        self._on_batch(len(got.tasks), got.credits)
+                    if len(got.tasks) >= _BATCH and not self._away:
+                        continue
+                wait = _SLOW_POLL if got.again_ms < 0 else min(_SLOW_POLL, got.again_ms / 1000)
+                if self._away:
+                    await self.pause(min(0.1 * 2**self._away, 1.0))
+                else:
+                    await self._store.wait_work(max(wait, 0.005))
+            except LanewayError as error:
+                _log.warning("can't dispatch now", error=str(error))
+                await self.pause(0.5)
+
+    async def _publish(self, tasks: list[tuple[bytes, int, Claimed]]) -> None:
+        failed = await self._publisher.publish(tasks)
+        if not failed:
+            self._away = 0
+            return
+        # What was perhaps published all the same comes with a fence that is stale by then, and is dropped.
+        self._away += 1
+        returned = await self._store.release([(inc, task.id, task.fence) for inc, task in failed])
+        _log.warning("kafka has not taken tasks; they went back", failed=len(failed), returned=returned)
+
+    async def on_stop(self) -> None:
+        await self._publisher.close()

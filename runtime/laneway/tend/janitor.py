@@ -1,0 +1,50 @@
+"""The janitor: forgets ended tasks past what is kept, and mends slowly what slipped (counts, keys, parked tasks)."""
+
+from __future__ import annotations
+
+from laneway.errors import LanewayError
+from laneway.kit.health import Health
+from laneway.kit.logs import get_logger
+from laneway.kit.service import Service
+from laneway.ports.store import TaskStore
+
+_log = get_logger(__name__)
+
+_TRIM_PAGE = 100
+_SWEEP_PAGE = 25
+_SWEEP_EVERY = 10  # rounds
+
+
+class Janitor(Service):
+    """A round each second: pages of trimming, and every tenth round a sweep over the tenants that wait."""
+
+    def __init__(self, store: TaskStore, *, health: Health | None = None) -> None:
+        super().__init__("janitor", health=health, allowed_silence=30.0)
+        self._store = store
+
+    async def run(self) -> None:
+        turn = 0
+        while await self.pause(1.0):
+            try:
+                await self._trim()
+                if turn % _SWEEP_EVERY == 0:
+                    await self._sweep()
+                turn += 1
+            except LanewayError as error:
+                _log.warning("can't tidy now", error=str(error))
+
+    async def _trim(self) -> None:
+        more = True
+        while more and not self.stopping:
+            _, more = await self._store.trim(_TRIM_PAGE)
+            self.touch()
+
+    async def _sweep(self) -> None:
+        cursor = ""
+        while not self.stopping:
+            cursor, unparked = await self._store.sweep(cursor, _SWEEP_PAGE)
+            self.touch()
+            if unparked:
+                _log.info("unparked tasks that had been left", count=unparked)
+            if not cursor:
+                return

@@ -1,0 +1,147 @@
+"""The relay: publishes the outbox to the log, one relay at a time, and removes only what was acknowledged."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import msgspec
+
+from laneway.errors import LanewayError
+from laneway.kit.health import Health
+from laneway.kit.ids import id_text
+from laneway.kit.logs import get_logger
+from laneway.kit.service import Service
+from laneway.model.envelope import payload_object
+from laneway.model.record import AttemptError
+from laneway.ports.log import EventLog
+from laneway.ports.store import OutboxEntry, TaskStore, TaskView
+
+_log = get_logger(__name__)
+
+_LEASE_MS = 5_000
+_BATCH = 100
+_IDLE = 0.2
+
+EVENT_SCHEMA = "laneway.event/v1"
+DEAD_SCHEMA = "laneway.dead/v1"
+
+
+class Event(msgspec.Struct):
+    """What happened to tasks in one transition. Consumers deduplicate by ``sequence``: the same one may come twice.
+
+    ``tasks`` as [id, lane, attempts]. Kind ``gap`` says that ``missing`` events had to give way before this one.
+    """
+
+    schema: str
+    queue: str
+    kind: str
+    at: int
+    sequence: str
+    tasks: list[tuple[str, str, int]]
+    missing: int = 0
+
+
+class DeadLetter(msgspec.Struct):
+    """A task that ended in the dead letters, whole."""
+
+    schema: str
+    queue: str
+    sequence: str
+    id: str
+    type: str
+    lane: str
+    tenant: str
+    attempts: int
+    submitted_at: int
+    dead_at: int
+    payload: object
+    labels: dict[str, str]
+    errors: list[AttemptError]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Relay(Service):
+    """Holds the relay's lease while it runs; another one takes over within seconds when it is gone."""
+
+    def __init__(self, store: TaskStore, log: EventLog, queue: str, *, health: Health | None = None) -> None:
+        super().__init__("relay", health=health)
+        self._store = store
+        self._events = log
+        self._queue = queue
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+    async def run(self) -> None:
+        while not self.stopping:
+            try:
+                moved = await self._round()
+                self.touch()
+                await self.pause(0 if moved >= _BATCH else _IDLE)
+            except LanewayError as error:
+                # The entries stay where they are; the outbox counts their bytes and slows submissions in the end.
+                _log.warning("the log can't take events now", error=str(error))
+                self.touch()
+                await self.pause(1.0)
+
+    async def _round(self) -> int:
+        if not await self._store.lease_relay(self._owner, _LEASE_MS):
+            await self.pause(1.0)
+            return 0
+        entries, gap = await self._store.outbox(_BATCH)
+        if not entries:
+            return 0
+        names = {lane.n: lane.name for lane in (await self._store.config()).lanes}
+        records = [(entry.entry, _encode(self._event(entry, names))) for entry in entries]
+        if gap:
+            marker = Event(EVENT_SCHEMA, self._queue, "gap", entries[0].at_ms, entries[0].entry.decode() + "-gap", [], gap)
+            records.insert(0, (b"gap", _encode(marker)))
+        dead = await self._dead_letters(entries, names)
+        if dead:
+            await self._events.append("dead", dead)
+        await self._events.append("events", records)
+        if await self._store.relayed(self._owner, entries, gap) < 0:
+            _log.warning("lost the relay's lease; another relay goes on")
+            return 0
+        return len(entries)
+
+    def _event(self, entry: OutboxEntry, names: dict[int, str]) -> Event:
+        tasks = [(id_text(id_), names.get(lane, str(lane)), attempts) for id_, lane, attempts in entry.tasks]
+        return Event(EVENT_SCHEMA, self._queue, entry.kind, entry.at_ms, entry.entry.decode(), tasks)
+
+    async def _dead_letters(self, entries: list[OutboxEntry], names: dict[int, str]) -> list[tuple[bytes, bytes]]:
+        letters: list[tuple[bytes, bytes]] = []
+        for entry in entries:
+            if entry.kind != "dead":
+                continue
+            views = await self._store.get([id_ for id_, _, _ in entry.tasks])
+            letters += [
+                (view.id, _encode(self._dead_letter(view, entry, names))) for view in views if view is not None
+            ]
+        return letters
+
+    def _dead_letter(self, view: TaskView, entry: OutboxEntry, names: dict[int, str]) -> DeadLetter:
+        body, rec = view.envelope.body, view.record
+        return DeadLetter(
+            DEAD_SCHEMA,
+            self._queue,
+            entry.entry.decode(),
+            id_text(view.id),
+            body.type,
+            names.get(view.envelope.lane, str(view.envelope.lane)),
+            view.envelope.tenant,
+            rec.attempts if rec else 0,
+            view.envelope.submitted_ms,
+            entry.at_ms,
+            payload_object(body.payload),
+            body.labels or {},
+            view.errors,
+        )
+
+    async def on_stop(self) -> None:
+        try:
+            await self._store.lease_relay(self._owner, 0)
+        except LanewayError as error:
+            _log.warning("could not give up the relay's lease; it runs out by itself", error=str(error))
+        await self._events.close()
