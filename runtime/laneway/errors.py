@@ -91,7 +91,14 @@ class Unavailable(Refused):
 
 
 class OutcomeUnknown(LanewayError):
-    """No answer came in time: the call may or may not have happened. Repeating it is safe."""
+    """No answer came in time: the call may or may not have happened. Repeating it is safe.
+
+    ``task_id`` names the task that was submitted, when it was one.
+    """
+
+    def __init__(self, message: str, task_id: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
 
 
 class SchemaTooNew(LanewayError):
