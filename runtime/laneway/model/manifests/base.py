@@ -1,0 +1,129 @@
+"""What all manifests are built of: the strict base model and the kinds of text that fields hold.
+
+Fields are named as in the manifest, so that a model, its CRD and a YAML file say the same. Nothing is
+converted: what was read is what is kept, and ``model_dump(exclude_unset=True)`` gives the manifest back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from laneway.kit import quantities
+
+GROUP: Final = "laneway.dev"
+API_VERSION: Final = "laneway.dev/v1alpha1"
+
+
+class Model(BaseModel):
+    """A part of a manifest: unknown fields are refused, types are not guessed, nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text field whose values ``check`` accepts (it raises ValueError saying what would be right).
+
+    ``pattern`` says the same for an API server, as far as a regular expression can.
+    """
+
+    check: Callable[[str], str]
+    pattern: str
+    min_length: int
+    max_length: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {
+            "type": "string",
+            "pattern": self.pattern,
+            "minLength": self.min_length,
+            "maxLength": self.max_length,
+        }
+
+    def bounds(self) -> str:
+        """For people."""
+        return f"{self.min_length} to {self.max_length} characters, `{self.pattern}`"
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A duration field, from ``low`` to ``high``; ``zero`` allows "0s" too, where it means something else."""
+
+    low: str
+    high: str
+    zero: bool = False
+
+    def check(self, text: str) -> str:
+        """Raises ValueError saying what would be right."""
+        ms = quantities.duration_ms(text)
+        if self.zero and ms == 0:
+            return text
+        if not quantities.duration_ms(self.low) <= ms <= quantities.duration_ms(self.high):
+            raise ValueError(f"must be {self.bounds()}, not {text!r}")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {
+            "type": "string",
+            "pattern": quantities.DURATION_PATTERN,
+            "minLength": 2,
+            "maxLength": 32,
+            "x-laneway-duration": {"min": self.low, "max": self.high, "zero": self.zero},
+        }
+
+    def bounds(self) -> str:
+        """For people."""
+        return f"from {self.low} to {self.high}" + (", or 0s" if self.zero else "")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size in bytes, from ``low`` to ``high``: a whole number or a quantity; ``zero`` allows 0 too."""
+
+    low: str
+    high: str
+    zero: bool = False
+
+    def check(self, value: Any) -> int | str:
+        """Raises ValueError saying what would be right."""
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError("must be whole bytes or a quantity, such as 65536 or '64Ki'")
+        size = quantities.size_bytes(value)
+        if self.zero and size == 0:
+            return value
+        if not quantities.size_bytes(self.low) <= size <= quantities.size_bytes(self.high):
+            raise ValueError(f"must be {self.bounds()}, not {value!r}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": quantities.SIZE_PATTERN,
+            "maxLength": 20,
+            "x-laneway-size": {"min": self.low, "max": self.high, "zero": self.zero},
+        }
+
+    def bounds(self) -> str:
+        """For people."""
+        return f"from {self.low} to {self.high}" + (", or 0" if self.zero else "")

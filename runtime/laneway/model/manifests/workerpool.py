@@ -1,0 +1,186 @@
+"""WorkerPool: workers that run the handlers of one app for one queue."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from laneway.model.manifests.base import API_VERSION, Duration, Model, Size, Text
+from laneway.model.manifests.parts import Metadata, QueueRef, SecretKey
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_APP_PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*$"
+_APP = re.compile(_APP_PATTERN)
+_ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_ENV = re.compile(_ENV_PATTERN)
+_IMAGE_PATTERN = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"
+_IMAGE = re.compile(_IMAGE_PATTERN)
+
+
+def _app(app: str) -> str:
+    if len(app) <= 253 and _APP.fullmatch(app):
+        return app
+    hint = ""
+    if app.endswith(".py") or "/" in app:
+        hint = "; a module is named with dots and without .py"
+    elif ":" not in app and "." in app:
+        hint = f"; perhaps {app.rpartition('.')[0]}:{app.rpartition('.')[2]}"
+    raise ValueError(f"must be package.module:app, at most 253 characters, not {app[:80]!r}{hint}")
+
+
+def _env_name(name: str) -> str:
+    if len(name) <= 253 and _ENV.fullmatch(name):
+        return name
+    raise ValueError(
+        "the name of an environment variable has letters, digits and '_', with no digit first, not"
+        f" {name[:60]!r}"
+    )
+
+
+def _env_value(value: str) -> str:
+    if len(value) <= 32_768 and "\0" not in value:
+        return value
+    raise ValueError("the value of an environment variable has at most 32768 characters and no NUL")
+
+
+def _image(image: str) -> str:
+    if len(image) <= 512 and _IMAGE.fullmatch(image):
+        return image
+    raise ValueError(
+        "must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters, not"
+        f" {image[:80]!r}"
+    )
+
+
+class EnvVar(Model):
+    """One environment variable: exactly one of value and secretRef."""
+
+    name: Annotated[str, Text(_env_name, _ENV_PATTERN, 1, 253)] = Field(description="The variable's name.")
+    value: Annotated[str, Text(_env_value, r"^[^\x00]*$", 0, 32_768)] | None = Field(
+        default=None, description="Its value."
+    )
+    secretRef: SecretKey | None = Field(
+        default=None,
+        description="The Secret that holds its value. Without a cluster, the variable must be set in the"
+        " environment.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.value is None) == (self.secretRef is None):
+            raise ValueError("must have exactly one of value and secretRef")
+        return self
+
+
+class Recycle(Model):
+    """When a worker process is replaced by a fresh one, after finishing what it runs."""
+
+    maxTasks: int = Field(default=0, ge=0, le=1_000_000_000, description="After so many tasks. 0: never.")
+    maxMemory: Annotated[int | str, Size("16Mi", "1Ti", zero=True)] = Field(
+        default=0, description="When it has grown to so much resident memory. 0: never."
+    )
+
+
+class ScalingTarget(Model):
+    """What the number of replicas aims at: exactly one of the two."""
+
+    tasksPerReplica: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Tasks that wait or run, per replica."
+    )
+    drainTime: Annotated[str, Duration("1s", "24h")] | None = Field(
+        default=None,
+        description="How long the queue as it is now should take to empty, by measured durations.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.tasksPerReplica is None) == (self.drainTime is None):
+            raise ValueError("must have exactly one of tasksPerReplica and drainTime")
+        return self
+
+
+class Scaling(Model):
+    """How the number of replicas follows the queue. Only in a cluster."""
+
+    min: int = Field(default=0, ge=0, le=1_000, description="Fewest replicas; 0 is allowed.")
+    max: int = Field(ge=1, le=1_000, description="Most replicas.")
+    target: ScalingTarget = Field(description="What the number of replicas aims at.")
+    controller: Literal["Operator", "HorizontalPodAutoscaler", "None"] = Field(
+        default="Operator",
+        description="Who sets the number. Operator: Laneway's. HorizontalPodAutoscaler: one that the"
+        " operator makes. None: nobody, so that kubectl scale, KEDA or an HPA of one's own can.",
+    )
+    stabilization: Annotated[str, Duration("1s", "1h", zero=True)] = Field(
+        default="60s", description="How long fewer replicas must be enough before there are fewer."
+    )
+    shadow: bool = Field(default=False, description="Decide and show it in the status, but change nothing.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min must be at most max ({self.max}), not {self.min}")
+        return self
+
+
+class WorkerPoolSpec(Model):
+    """What the pool shall be."""
+
+    queueRef: QueueRef = Field(description="The queue whose tasks the pool runs.")
+    app: Annotated[str, Text(_app, _APP_PATTERN, 3, 253)] = Field(
+        description="The App with the handlers: package.module:app."
+    )
+    image: Annotated[str, Text(_image, _IMAGE_PATTERN, 1, 512)] | None = Field(
+        default=None, description="The image that has the app and Laneway installed. Only in a cluster."
+    )
+    replicas: int = Field(
+        default=1,
+        ge=0,
+        le=1_000,
+        description="Pods; on one machine, how many times processes. With scaling, where it starts.",
+    )
+    processes: int = Field(default=1, ge=1, le=64, description="Worker processes in each replica.")
+    concurrency: int = Field(
+        default=16, ge=1, le=10_000, description="Slots of each process: tasks that it runs at once."
+    )
+    threads: int = Field(
+        default=8, ge=1, le=1_000, description="Threads of each process for handlers that are not async."
+    )
+    env: list[EnvVar] = Field(
+        default_factory=list, max_length=256, description="Environment of the handlers, by name."
+    )
+    drainTimeout: Annotated[str, Duration("1s", "24h", zero=True)] = Field(
+        default="30s",
+        description="How long a worker that is told to stop waits for what it runs, before it hands that"
+        " back.",
+    )
+    recycle: Recycle = Field(
+        default_factory=Recycle, description="When a worker process is replaced by a fresh one."
+    )
+    scaling: Scaling | None = Field(
+        default=None,
+        description="How the number of replicas follows the queue. Only in a cluster. Absent: replicas is"
+        " kept.",
+    )
+
+    @field_validator("env")
+    @classmethod
+    def _each_variable_once(cls, env: list[EnvVar]) -> list[EnvVar]:
+        seen: set[str] = set()
+        for var in env:
+            if var.name in seen:
+                raise ValueError(f"must name each variable once; {var.name!r} is there twice")
+            seen.add(var.name)
+        return env
+
+
+class WorkerPool(Model):
+    """Workers that run the handlers of one app for one queue."""
+
+    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(
+        default=API_VERSION, description="Always laneway.dev/v1alpha1."
+    )
+    kind: Literal["WorkerPool"] = Field(default="WorkerPool", description="Always WorkerPool.")
+    metadata: Metadata = Field(description="What Kubernetes knows the object by.")
+    spec: WorkerPoolSpec = Field(description="What the pool shall be.")
