@@ -10,6 +10,8 @@ import hashlib
 
 import msgspec
 
+from laneway.model.envelope import Backoff
+
 DEFAULT_LANE = "default"
 MAX_LANES = 64
 MAX_PRIORITY = 9
@@ -74,11 +76,13 @@ class QueueConfig(msgspec.Struct, kw_only=True, frozen=True):
     burst: float = 0.0
     tenant: TenantConfig = TenantConfig()
     overrides: bool = False
+    tenants: str = ""  # a digest of the tenants' own settings, so that a change of theirs is a change of this
     shares: bool = False
     idem_ms: int = 86_400_000
     keep: Kept = Kept()
     keep_bytes: int = 268_435_456
     max_attempts: int = 4
+    backoff: Backoff = Backoff()  # of tasks that say nothing else
     lease_ms: int = 2_500
     beat_ms: int = 500
     dispatch_ms: int = 2_000
