@@ -1,0 +1,154 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from laneway import __version__
+from laneway.adapters.queue_metrics import QueueCollector
+from laneway.gateway.bodies import IndexAnswer
+from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
+from laneway.gateway.front import QueueFront
+from laneway.gateway.limits import GatewayLimits
+from laneway.gateway.openapi import QUEUE, build_openapi
+from laneway.gateway.ops import ops_routes
+from laneway.gateway.tasks import TaskRoutes
+from laneway.gateway.watch import QueueWatch
+from laneway.kit.health import Health
+from laneway.kit.health_metrics import HealthCollector
+from laneway.kit.metrics import new_registry
+from laneway.kit.task_metrics import TaskMetrics
+from laneway.ports.store import TaskStore
+
+
+class Gateway:
+    """The queues that one gateway serves, and what watches them. The stores stay the caller's to close."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, TaskStore],
+        *,
+        limits: GatewayLimits,
+        health: Health,
+        registry: CollectorRegistry,
+        watch_interval: float = 1.0,
+    ) -> None:
+        self.limits = limits
+        self.health = health
+        self.registry = registry
+        self.http = HttpMetrics()
+        self.queues = QueueCollector()
+        self.tasks = TaskMetrics()
+        for collector in (self.http, self.queues, self.tasks, HealthCollector(health)):
+            registry.register(collector)
+        self.fronts: dict[str, QueueFront] = {}
+        for name, store in stores.items():
+            watch = QueueWatch(name, store, self.queues, interval=watch_interval, health=health)
+            self.fronts[name] = QueueFront(name, store, watch, self.tasks.queue(name), limits)
+            # A note, not a condition of readiness: were every gateway taken out of service while Redis is
+            # away, clients would get refused connections instead of 503 with Retry-After, for other queues
+            # too.
+            health.note(f"queue {name}", lambda watch=watch: watch.away)  # type: ignore[misc]
+
+    async def start(self) -> None:
+        """Begins to watch the queues."""
+        for front in self.fronts.values():
+            await front.watch.start()
+
+    async def stop(self) -> None:
+        """Ends watching, and waits for submissions under way."""
+        for front in self.fronts.values():
+            await front.close()
+            await front.watch.stop()
+
+
+def build_app(
+    stores: Mapping[str, TaskStore],
+    *,
+    limits: GatewayLimits | None = None,
+    health: Health | None = None,
+    registry: CollectorRegistry | None = None,
+    watch_interval: float = 1.0,
+) -> Starlette:
+    """The application over the queues in ``stores``, by name. Its lifespan watches the queues;
+    ``app.state.gateway`` is its :class:`Gateway`.
+
+    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own.
+    """
+    gateway = Gateway(
+        stores,
+        limits=limits or GatewayLimits(),
+        health=health or Health(),
+        registry=registry or new_registry(),
+        watch_interval=watch_interval,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await gateway.start()
+        try:
+            yield
+        finally:
+            await gateway.stop()
+
+    app = Starlette(
+        routes=_routes(gateway), exception_handlers={HTTPException: unrouted(gateway.http)}, lifespan=lifespan
+    )
+    # A task's address has one spelling: no redirects that would turn a POST into a GET.
+    app.router.redirect_slashes = False
+    app.state.gateway = gateway
+    return app
+
+
+def _routes(gateway: Gateway) -> list[Route]:
+    queues = sorted(gateway.fronts)
+    document = msgspec.json.encode(build_openapi(queues, gateway.limits))
+    index = IndexAnswer(
+        "laneway",
+        __version__,
+        queues,
+        {
+            "openapi": "/openapi.json",
+            "health": "/healthz",
+            "ready": "/readyz",
+            "metrics": "/metrics",
+            "submit": f"{QUEUE}/tasks",
+            "batch": f"{QUEUE}/tasks/batch",
+            "task": f"{QUEUE}/tasks/{{id}}",
+            "cancel": f"{QUEUE}/tasks/{{id}}/cancel",
+            "stats": f"{QUEUE}/stats",
+        },
+    )
+
+    async def openapi(request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    async def root(request: Request) -> Response:
+        return json_response(index)
+
+    tasks = TaskRoutes(gateway.fronts, gateway.limits)
+    table = (
+        ("POST", f"{QUEUE}/tasks", tasks.submit),
+        ("POST", f"{QUEUE}/tasks/batch", tasks.batch),
+        ("GET", f"{QUEUE}/tasks/{{id}}", tasks.get),
+        ("POST", f"{QUEUE}/tasks/{{id}}/cancel", tasks.cancel),
+        ("GET", f"{QUEUE}/stats", tasks.stats),
+        ("GET", "/openapi.json", openapi),
+        ("GET", "/", root),
+    )
+    return [
+        *(
+            Route(path, endpoint(path, handler, gateway.http), methods=[method])
+            for method, path, handler in table
+        ),
+        *ops_routes(gateway.health, gateway.registry, gateway.http),
+    ]

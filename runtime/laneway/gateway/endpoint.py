@@ -1,0 +1,98 @@
+"""What all routes share: errors become problems, and every request is counted and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import msgspec
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from laneway.errors import LanewayError
+from laneway.gateway.problems import Problem, problem_of
+from laneway.kit.logs import get_logger
+from laneway.kit.metrics import CALL_BUCKETS, OTHER, Timer, counter_family, histogram_family
+
+_log = get_logger(__name__)
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class HttpMetrics(Collector):
+    """Counts and times requests by route."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, str, str], int] = {}
+        self._times: dict[str, Timer] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """One request; ``route`` is a template, never a path that somebody sent."""
+        key = (method if method in _METHODS else OTHER, route, str(status))
+        self._requests[key] = self._requests.get(key, 0) + 1
+        if seconds is not None:
+            self._times.setdefault(route, Timer(CALL_BUCKETS)).observe(seconds)
+
+    def describe(self) -> Iterator[Metric]:
+        """The families without samples."""
+        yield from HttpMetrics().collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        yield counter_family("laneway_http_requests_total", list(self._requests.items()))
+        yield histogram_family(
+            "laneway_http_request_seconds", [((route,), timer) for route, timer in list(self._times.items())]
+        )
+
+
+def endpoint(route: str, handler: Handler, metrics: HttpMetrics) -> Handler:
+    """A handler whose errors are answered as problems, counted under ``route``."""
+
+    async def answer(request: Request) -> Response:
+        began = time.perf_counter()
+        try:
+            response = await handler(request)
+        except Problem as problem:
+            response = problem.response()
+        except LanewayError as error:
+            response = problem_of(error).response()
+        except ClientDisconnect:
+            # Nobody is there to read the answer; 499 only tells the metrics.
+            response = Response(status_code=499)
+        except Exception:
+            _log.exception("request failed", route=route, method=request.method)
+            response = Problem("internal", "an unexpected error; it is in the gateway's log").response()
+        metrics.observe(request.method, route, response.status_code, time.perf_counter() - began)
+        return response
+
+    return answer
+
+
+def unrouted(metrics: HttpMetrics) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Answers what no route takes: 404 and 405."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 405:
+            allow = (error.headers or {}).get("Allow", "")
+            problem = Problem(
+                "method-not-allowed",
+                f"{request.method} is not possible on {request.url.path}; possible: {allow}",
+                headers={"Allow": allow},
+            )
+        else:
+            problem = Problem("not-found", f"there is nothing at {request.url.path}; / lists what there is")
+        metrics.observe(request.method, "(none)", problem.kind.status, None)
+        return problem.response()
+
+    return answer
+
+
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer in JSON."""
+    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")

@@ -1,0 +1,144 @@
+"""What the gateway has of each queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
+
+from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
+from laneway.gateway.coalescer import Coalescer
+from laneway.gateway.limits import GatewayLimits
+from laneway.gateway.problems import Problem, rejection
+from laneway.gateway.watch import QueueWatch
+from laneway.kit.ids import id_text
+from laneway.kit.task_metrics import QueueTasks
+from laneway.model.config import QueueConfig
+from laneway.ports.store import TaskStore
+from laneway.submit import NewTask, Receipt, Submitter
+
+T = TypeVar("T")
+
+
+class QueueFront:
+    """One queue behind the gateway. Nothing waits for Redis longer than the deadline, and nothing at all
+    while the watch says that Redis is away."""
+
+    def __init__(
+        self, name: str, store: TaskStore, watch: QueueWatch, tasks: QueueTasks, limits: GatewayLimits
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.watch = watch
+        self.tasks = tasks
+        self._limits = limits
+        self._submitter = Submitter(store)
+        self._coalescer = Coalescer(self._submitter.submit_many, most=limits.max_waiting, sizes=tasks.batch)
+
+    async def submit(self, task: NewTask) -> Receipt | LanewayError:
+        """Submits one task, together with others that come at the same time."""
+        if self.watch.away is not None:
+            return self._count(task, self._away(), "")
+        result = await self._coalescer.submit(task, self._limits.deadline)
+        return self._count(task, await self._settled(task, result), await self._default_lane(result))
+
+    async def submit_many(self, tasks: list[NewTask]) -> list[Receipt | LanewayError]:
+        """Submits a batch; the result of each task, in order."""
+        if self.watch.away is not None:
+            away = self._away()
+            return [self._count(task, away, "") for task in tasks]
+        results: list[Receipt | LanewayError]
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                results = await self._submitter.submit_many(tasks)
+        except TimeoutError:
+            results = [_unknown(task, self._limits.deadline) for task in tasks]
+        except LanewayError as error:
+            results = [error] * len(tasks)
+        return [
+            self._count(task, await self._settled(task, result), await self._default_lane(result))
+            for task, result in zip(tasks, results, strict=True)
+        ]
+
+    async def ask(self, answer: Awaitable[T], *, changes: bool = False) -> T:
+        """Waits for the store's answer, up to the deadline.
+
+        Raises:
+            Unavailable: there is none, and the call changes nothing.
+            OutcomeUnknown: there is none, and the call may have changed something (``changes``).
+        """
+        if self.watch.away is not None:
+            if asyncio.iscoroutine(answer):
+                answer.close()
+            raise self._away()
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                return await answer
+        except TimeoutError:
+            text = f"no answer from Redis in {self._limits.deadline:g} s"
+            if changes:
+                raise OutcomeUnknown(
+                    f"{text}: it may or may not have happened; repeating it is safe"
+                ) from None
+            raise Unavailable(text, 1.0) from None
+
+    async def config(self) -> QueueConfig:
+        """The queue's live configuration."""
+        return await self.ask(self.store.config())
+
+    async def close(self) -> None:
+        """Waits for submissions under way."""
+        await self._coalescer.close()
+
+    def refused(self, problem: Problem) -> None:
+        """Counts a submission that was refused before it became a task."""
+        self.tasks.rejected("", "too_large" if problem.kind.status == 413 else "invalid")
+
+    def _away(self) -> Unavailable:
+        return Unavailable(f"queue {self.name} can't be reached: {self.watch.away}; nothing was changed", 1.0)
+
+    async def _settled(self, task: NewTask, result: Receipt | LanewayError) -> Receipt | LanewayError:
+        """A task sent again under its own id differs from the first time by its trace, which is no
+        conflict."""
+        id = task.id
+        if id is None or task.trace is None or getattr(result, "task_id", None) != id_text(id):
+            return result
+        if isinstance(result, OutcomeUnknown):
+            return result
+        try:
+            (view,) = await self.ask(self.store.get([id]))
+        except LanewayError:
+            return result
+        if view is None:
+            return result
+        task.trace = view.envelope.body.trace
+        try:
+            return await self.ask(self._submitter.submit(task), changes=True)
+        except LanewayError as error:
+            return error
+
+    async def _default_lane(self, result: Receipt | LanewayError) -> str:
+        """The lane of tasks that name none. The configuration is at hand once a task was taken."""
+        return (await self.store.config()).default_lane if isinstance(result, Receipt) else ""
+
+    def _count(self, task: NewTask, result: Receipt | LanewayError, default: str) -> Receipt | LanewayError:
+        lane = task.lane or default
+        if not isinstance(result, Receipt):
+            # A name that is no lane, or was not checked, must not take the place of a real one.
+            reason = rejection(result)
+            self.tasks.rejected("" if reason in ("lane", "invalid", "unavailable") else lane, reason)
+        elif result.duplicate:
+            self.tasks.series(lane, task.type).duplicate += 1
+        else:
+            self.tasks.series(lane, task.type).submitted += 1
+        return result
+
+
+def _unknown(task: NewTask, deadline: float) -> LanewayError:
+    if task.id is None:
+        return Unavailable(f"Redis has not answered for {deadline:g} s; nothing was changed", 1.0)
+    name = id_text(task.id)
+    return OutcomeUnknown(f"task {name}: no answer from Redis in {deadline:g} s", name)
+
+
+Fronts = Mapping[str, QueueFront]

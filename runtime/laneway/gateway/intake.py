@@ -1,0 +1,232 @@
+"""From JSON to a task to submit: decoding at once when all is right, and field by field to say what is
+wrong."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from laneway.gateway.bodies import BackoffBody, FieldError, TaskBody
+from laneway.gateway.problems import Problem, invalid
+from laneway.gateway.reading import not_json, parse
+from laneway.kit.ids import id_bytes, id_text
+from laneway.model.envelope import Backoff
+from laneway.submit import NewTask
+from laneway.submit.checks import MAX_KEY, MAX_LABEL_NAME, MAX_LABEL_VALUE
+
+_one = msgspec.json.Decoder(TaskBody).decode
+_many = msgspec.json.Decoder(list[TaskBody]).decode
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_pack = msgspec.msgpack.Encoder().encode
+
+_UNREADABLE = (UnicodeDecodeError, RecursionError)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Field(NamedTuple):
+    type: Any
+    right: str
+    required: bool
+    optional: bool
+
+
+def _fields(struct: type[msgspec.Struct]) -> dict[str, _Field]:
+    """The fields of a body by their JSON names, each with the words for what would be right."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    found = {}
+    for field in msgspec.structs.fields(struct):
+        kind = hints[field.name]
+        optional = typing.get_origin(kind) in (typing.Union, types.UnionType)
+        inner = typing.get_args(kind)[0] if optional else kind
+        assert typing.get_origin(inner) is Annotated, f"{struct.__name__}.{field.name} needs a description"
+        found[field.encode_name] = _Field(inner, inner.__metadata__[0].description, field.required, optional)
+    return found
+
+
+_TASK = _fields(TaskBody)
+_BACKOFF = _fields(BackoffBody)
+
+
+def read_task(raw: bytes, key: str | None = None, trace: str | None = None) -> NewTask:
+    """The task in a body. ``key`` is the Idempotency-Key header, ``trace`` the traceparent header.
+
+    Raises:
+        Problem: malformed-json or invalid-task.
+    """
+    try:
+        body = _one(raw)
+    except msgspec.ValidationError:
+        raise invalid(_explain(parse(raw))) from None
+    except (msgspec.DecodeError, *_UNREADABLE) as error:
+        raise not_json(error) from None
+    if key is not None:
+        if body.idempotency_key is not None and body.idempotency_key != key:
+            message = "idempotencyKey must be the same as the Idempotency-Key header, or left out"
+            raise invalid([FieldError("idempotencyKey", message)])
+        body.idempotency_key = key
+    return _new_task(body, trace)
+
+
+def read_batch(raw: bytes, most: int, trace: str | None = None) -> list[NewTask | Problem]:
+    """The tasks in a batch's body; a Problem in the place of each that can't be submitted.
+
+    Raises:
+        Problem: malformed-json, invalid-task (not an array, or empty) or batch-too-large; nothing is
+        submitted then.
+    """
+    try:
+        items = _items(raw)
+    except msgspec.ValidationError:
+        parse(raw)
+        raise invalid([FieldError("", "the body of a batch must be a JSON array of tasks")]) from None
+    except (msgspec.DecodeError, *_UNREADABLE) as error:
+        raise not_json(error) from None
+    if not items:
+        raise invalid([FieldError("", "the batch must have at least one task")])
+    if len(items) > most:
+        detail = f"a batch has at most {most:,} tasks, not {len(items):,}: send several"
+        raise Problem("batch-too-large", detail, limit=most)
+    try:
+        bodies = _many(raw)
+    except msgspec.ValidationError:
+        parse(raw)  # whatever is no JSON at all refuses the batch whole
+        return [_read_item(item, trace) for item in items]
+    except (msgspec.DecodeError, *_UNREADABLE) as error:
+        raise not_json(error) from None
+    return [_try_new_task(body, trace) for body in bodies]
+
+
+def _read_item(raw: msgspec.Raw, trace: str | None) -> NewTask | Problem:
+    try:
+        return read_task(bytes(raw), None, trace)
+    except Problem as problem:
+        return problem
+
+
+def _try_new_task(body: TaskBody, trace: str | None) -> NewTask | Problem:
+    try:
+        return _new_task(body, trace)
+    except Problem as problem:
+        return problem
+
+
+def _new_task(body: TaskBody, trace: str | None) -> NewTask:
+    errors = _check(body)
+    payload = b"\x80"
+    if body.payload:
+        try:
+            payload = _pack(body.payload)
+        except OverflowError:
+            errors.append(
+                FieldError(
+                    "payload", "payload must have whole numbers of at most 64 bits; send larger ones as text"
+                )
+            )
+        except RecursionError:
+            errors.append(FieldError("payload", "payload must not be nested so deeply"))
+    if errors:
+        raise invalid(errors)
+    task = NewTask(
+        type=body.type, payload=payload, lane=body.lane, max_attempts=body.max_attempts, trace=trace
+    )
+    if body.priority is not None:
+        task.priority = body.priority
+    if body.id is not None:
+        task.id = id_bytes(body.id)
+    if body.backoff is not None:
+        b = body.backoff
+        task.backoff = Backoff(base=b.base, factor=b.factor, cap=b.cap, jitter=b.jitter)
+    task.tenant = body.tenant or ""
+    task.key = body.idempotency_key
+    task.delay = body.delay or 0.0
+    task.run_at = body.run_at
+    task.start_timeout = body.start_timeout or 0.0
+    task.timeout = body.timeout or 0.0
+    task.labels = body.labels
+    task.description = body.description
+    return task
+
+
+def _check(body: TaskBody) -> list[FieldError]:
+    """What the types can't say."""
+    errors = []
+    if not body.type.isprintable():
+        errors.append(_wrong("type", _TASK["type"].right, body.type))
+    if body.id is not None and not _is_id(body.id):
+        # 14 bytes leave two bits for the last of the 23 characters.
+        errors.append(_wrong("id", f"{_TASK['id'].right}, of which the last is 0, 8, g or o", body.id))
+    if body.idempotency_key is not None and len(body.idempotency_key.encode()) > MAX_KEY:
+        errors.append(_wrong("idempotencyKey", _TASK["idempotencyKey"].right, body.idempotency_key))
+    if body.run_at is not None:
+        if body.delay is not None:
+            errors.append(FieldError("runAt", "give delay or runAt, not both"))
+        if body.run_at < _EPOCH:
+            errors.append(_wrong("runAt", _TASK["runAt"].right, body.run_at.isoformat()))
+    for name, value in (body.labels or {}).items():
+        if not 1 <= len(name) <= MAX_LABEL_NAME or not name.isprintable() or len(value) > MAX_LABEL_VALUE:
+            errors.append(
+                _wrong(f"labels.{_short(name)}", _TASK["labels"].right, {name: value}, whole="labels")
+            )
+    return errors
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return id_text(id_bytes(text)) == text
+    except ValueError:
+        return False
+
+
+def _explain(value: object) -> list[FieldError]:
+    """Why a JSON value is not a task, field by field."""
+    if not isinstance(value, dict):
+        return [FieldError("", f"a task must be a JSON object with at least a type, not {_shown(value)}")]
+    errors = _explain_fields(value, _TASK, "")
+    if isinstance(value.get("backoff"), dict):
+        errors = [error for error in errors if error.field != "backoff"]
+        errors += _explain_fields(value["backoff"], _BACKOFF, "backoff.")
+    return errors or [FieldError("", "the task is not of the form that the API's description gives")]
+
+
+def _explain_fields(value: dict[str, Any], fields: dict[str, _Field], prefix: str) -> list[FieldError]:
+    errors = []
+    for name, given in value.items():
+        field = fields.get(name)
+        if field is None:
+            errors.append(_unknown(name, fields, prefix))
+        elif not (given is None and field.optional):
+            try:
+                msgspec.convert(given, field.type)
+            except msgspec.ValidationError:
+                errors.append(_wrong(prefix + name, field.right, given))
+    for name, field in fields.items():
+        if field.required and name not in value:
+            errors.append(FieldError(prefix + name, f"{prefix}{name} is missing: it must be {field.right}"))
+    return errors
+
+
+def _unknown(name: str, fields: dict[str, _Field], prefix: str) -> FieldError:
+    close = difflib.get_close_matches(name, fields, 1)
+    if not close:  # start_timeout, StartTimeout ...
+        plain = name.replace("_", "").replace("-", "").lower()
+        close = [known for known in fields if known.lower() == plain]
+    hint = f"did you mean {prefix}{close[0]}?" if close else f"the fields are {', '.join(fields)}"
+    return FieldError(prefix + _short(name), f"there is no field {prefix}{_short(name)}: {hint}")
+
+
+def _wrong(name: str, right: str, value: object, whole: str | None = None) -> FieldError:
+    return FieldError(name, f"{whole or name} must be {right}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value for a message, as JSON: never long."""
+    return _short(msgspec.json.encode(value).decode())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."

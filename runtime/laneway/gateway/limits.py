@@ -1,0 +1,21 @@
+"""How much the gateway takes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """Bounds on requests; what a queue takes (payload, depth, rates) is the queue's own configuration."""
+
+    max_body: int = 4 * 1_048_576
+    """Bytes of one request's body (413 above)."""
+    max_batch_body: int = 16 * 1_048_576
+    """Bytes of a batch's body (413 above)."""
+    max_batch: int = 1_000
+    """Tasks in one batch (413 above)."""
+    max_waiting: int = 10_000
+    """Single submissions that may wait for a call to Redis (503 above)."""
+    deadline: float = 5.0
+    """Seconds until a request is answered with 503 or 504 though Redis has not answered."""

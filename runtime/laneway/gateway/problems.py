@@ -1,0 +1,189 @@
+"""Errors as RFC 9457 problems: each has a stable ``type``, and says what was wrong and what would be
+right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from laneway.errors import (
+    ConfigError,
+    IdempotencyConflict,
+    InvalidTask,
+    LanewayError,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    QueueFull,
+    RateLimited,
+    SchemaTooNew,
+    Unavailable,
+    UnknownLane,
+    UnknownTask,
+)
+from laneway.gateway.bodies import FieldError, ProblemBody
+
+PREFIX = "urn:laneway:problem:"
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One kind of error: the last part of its type, its status and title, and what a client should do."""
+
+    name: str
+    status: int
+    title: str
+    advice: str
+
+
+_AGAIN = "Try again after `retryAfterMs`; nothing was changed."
+
+_TYPES = (
+    ProblemType("malformed-json", 400, "The body is not JSON", "Correct the body."),
+    ProblemType("not-found", 404, "There is no such resource", "Look at `/` for what there is."),
+    ProblemType("unknown-queue", 404, "There is no such queue", "Use one of `queues`."),
+    ProblemType(
+        "unknown-task", 404, "There is no such task", "It never existed, or its record is no longer kept."
+    ),
+    ProblemType("method-not-allowed", 405, "The resource does not have this method", "See the Allow header."),
+    ProblemType(
+        "conflict",
+        409,
+        "The idempotency key or id belongs to another task",
+        "`taskId` names that task. Use another key, or send the same type and payload again.",
+    ),
+    ProblemType("already-ended", 409, "The task has ended already", "There is nothing left to cancel."),
+    ProblemType(
+        "body-too-large",
+        413,
+        "The body is over the limit",
+        "Send less: `limit` says how many bytes are taken.",
+    ),
+    ProblemType(
+        "batch-too-large",
+        413,
+        "The batch has too many tasks",
+        "Send several batches of at most `limit` tasks.",
+    ),
+    ProblemType(
+        "payload-too-large",
+        413,
+        "The payload is over the queue's limit",
+        "Store large data elsewhere and send where it is.",
+    ),
+    ProblemType(
+        "unsupported-media-type",
+        415,
+        "The body's content type is not taken",
+        "Send `Content-Type: application/json`, and no Content-Encoding.",
+    ),
+    ProblemType(
+        "invalid-task", 422, "The task can't be submitted as it is", "`errors` names each wrong field."
+    ),
+    ProblemType("unknown-lane", 422, "There is no such lane", "Use one of the lanes that `detail` names."),
+    ProblemType("rate-limited", 429, "Over the submission rate", f"{_AGAIN} `scope` says whose rate."),
+    ProblemType(
+        "internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."
+    ),
+    ProblemType("queue-full", 503, "The queue is full", _AGAIN),
+    ProblemType("unavailable", 503, "The queue can't be reached now", _AGAIN),
+    ProblemType("not-configured", 503, "The queue is not configured yet", "Apply its TaskQueue."),
+    ProblemType("schema-too-new", 503, "The queue's data is newer than this gateway", "Upgrade the gateway."),
+    ProblemType(
+        "outcome-unknown",
+        504,
+        "No answer in time: it may or may not have happened",
+        "Send it again with the same Idempotency-Key, or with `taskId` as `id`: it is then still one task.",
+    ),
+)
+
+TYPES: Mapping[str, ProblemType] = {kind.name: kind for kind in _TYPES}
+
+
+class Problem(Exception):
+    """An error to answer with. ``more`` are further members of :class:`ProblemBody`; ``headers`` go with the
+    answer."""
+
+    def __init__(
+        self, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind = TYPES[name]
+        self.body = ProblemBody(PREFIX + kind.name, kind.title, kind.status, detail, **more)
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """The answer."""
+        return Response(
+            msgspec.json.encode(self.body), self.kind.status, headers=self.headers, media_type=MEDIA_TYPE
+        )
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """The problem of a task with wrong fields."""
+    return Problem("invalid-task", "; ".join(error.message for error in errors), errors=list(errors))
+
+
+def later(name: str, detail: str, seconds: float, **more: Any) -> Problem:
+    """A problem that may be gone after ``seconds``: in whole seconds as a header, exactly in the body."""
+    return Problem(
+        name,
+        detail,
+        headers={"Retry-After": str(max(1, math.ceil(seconds)))},
+        retry_after_ms=max(1, math.ceil(seconds * 1000)),
+        **more,
+    )
+
+
+def problem_of(error: LanewayError) -> Problem:
+    """What a stage's error is over HTTP."""
+    text = str(error)
+    match error:
+        case PayloadTooLarge():
+            return Problem("payload-too-large", text, errors=[FieldError("payload", text)])
+        case UnknownLane():
+            return Problem("unknown-lane", text, errors=[FieldError("lane", text)])
+        case UnknownTask():
+            return Problem("unknown-task", text)
+        case InvalidTask():
+            return Problem("invalid-task", text)
+        case IdempotencyConflict():
+            return Problem("conflict", text, task_id=error.task_id)
+        case RateLimited():
+            return later("rate-limited", text, error.retry_after, scope=error.scope)
+        case QueueFull():
+            return later("queue-full", text, error.retry_after)
+        case Unavailable():
+            return later("unavailable", text, error.retry_after)
+        case OutcomeUnknown():
+            return Problem("outcome-unknown", text, task_id=error.task_id or None)
+        case SchemaTooNew():
+            return later("schema-too-new", text, 60.0)
+        case ConfigError():
+            return later("not-configured", text, 5.0)
+    return Problem("internal", text)
+
+
+def rejection(error: LanewayError) -> str:
+    """The reason by which a refused submission is counted (laneway_tasks_rejected_total)."""
+    match error:
+        case PayloadTooLarge():
+            return "too_large"
+        case UnknownLane():
+            return "lane"
+        case InvalidTask():
+            return "invalid"
+        case IdempotencyConflict():
+            return "conflict"
+        case RateLimited():
+            return "rate"
+        case QueueFull():
+            return "depth"
+        case OutcomeUnknown():
+            return "unknown"
+    return "unavailable"

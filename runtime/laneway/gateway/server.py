@@ -1,0 +1,136 @@
+"""An HTTP server in this process, as a service: the gateway's, and for the health and metrics of other
+roles."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from laneway.errors import ConfigError
+from laneway.kit.health import Health
+from laneway.kit.service import Service
+
+_BACKLOG = 2048
+
+
+class HttpServer(Service):
+    """Serves an ASGI application on ``host:port`` (port 0: any free one; :attr:`port` says which).
+
+    Stopping: ``/readyz`` says no at once, for ``linger`` seconds requests are still taken (so that load
+    balancers notice first), then no new ones are, and those under way get up to ``drain`` seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        *,
+        name: str = "http",
+        health: Health | None = None,
+        linger: float = 0.0,
+        drain: float = 10.0,
+    ) -> None:
+        super().__init__(name, health=health, allowed_silence=10.0, grace=linger + drain + 2.0)
+        self.host = host
+        self.port = port
+        self._app = app
+        self._linger = linger
+        self._drain = drain
+        self._socket: socket.socket | None = None
+        self._stop_seen: float | None = None
+        if health is not None:
+            health.require(name, self._why_not_ready)
+
+    async def on_start(self) -> None:
+        """Listens.
+
+        Raises:
+            ConfigError: it can't listen there.
+        """
+        self._listen()
+
+    async def run(self) -> None:
+        """Serves until stopped."""
+        listener = self._listen()
+        config = uvicorn.Config(
+            self._app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, math.ceil(self._drain)),
+        )
+        server = _Server(config, self._tick)
+        try:
+            await server.serve([listener])
+        finally:
+            listener.close()
+            self._socket = None
+
+    async def on_stop(self) -> None:
+        """Closes the socket when it never served."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _listen(self) -> socket.socket:
+        if self._socket is None:
+            try:
+                family, *_, address = socket.getaddrinfo(
+                    self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )[0]
+                listener = socket.socket(family, socket.SOCK_STREAM)
+                try:
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    listener.bind(address)
+                    listener.listen(_BACKLOG)
+                except BaseException:
+                    listener.close()
+                    raise
+            except OSError as error:
+                raise ConfigError(
+                    f"can't listen on {self.host}:{self.port} ({error}): choose an address of this machine "
+                    "and a free port"
+                ) from error
+            self._socket = listener
+            self.port = listener.getsockname()[1]
+        return self._socket
+
+    def _tick(self) -> bool:
+        """Called ten times a second by the server's loop; returns whether to exit."""
+        self.touch()
+        if not self.stopping:
+            return False
+        if self._stop_seen is None:
+            self._stop_seen = time.monotonic()
+        return time.monotonic() - self._stop_seen >= self._linger
+
+    def _why_not_ready(self) -> str | None:
+        if self.stopping:
+            return "stopping"
+        return None if self.started else "not started"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals are the role's."""
+
+    def __init__(self, config: uvicorn.Config, tick: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self._tick = tick
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._tick()

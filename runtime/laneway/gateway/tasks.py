@@ -1,0 +1,205 @@
+"""The routes of tasks: submit, batch, get, cancel, statistics."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
+from laneway.gateway.bodies import Accepted, BatchAnswer, BatchItem, CancelAnswer, FieldError
+from laneway.gateway.endpoint import json_response
+from laneway.gateway.front import Fronts, QueueFront
+from laneway.gateway.intake import read_batch, read_task
+from laneway.gateway.limits import GatewayLimits
+from laneway.gateway.problems import Problem, invalid, later, problem_of
+from laneway.gateway.reading import read_body
+from laneway.gateway.views import stats_answer, task_answer
+from laneway.kit.ids import id_bytes, id_text
+from laneway.submit import NewTask, Receipt
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class TaskRoutes:
+    """The handlers, over the queues that the gateway serves."""
+
+    def __init__(self, fronts: Fronts, limits: GatewayLimits) -> None:
+        self._fronts = fronts
+        self._limits = limits
+
+    async def submit(self, request: Request) -> Response:
+        """POST .../tasks"""
+        front = self._front(request)
+        try:
+            key = _key(request)
+            task = read_task(await read_body(request, self._limits.max_body), key, _trace(request))
+        except Problem as problem:
+            front.refused(problem)
+            raise
+        result = await front.submit(task)
+        if not isinstance(result, Receipt):
+            raise _submit_problem(result, task)
+        headers = {"Location": f"/api/v1/queues/{front.name}/tasks/{result.text}"}
+        if result.duplicate:
+            states = await _states(front, [result.id])
+            return json_response(Accepted(result.text, states.get(result.id), True), 200, headers)
+        return json_response(Accepted(result.text, _first_state(task), False), 201, headers)
+
+    async def batch(self, request: Request) -> Response:
+        """POST .../tasks/batch"""
+        front = self._front(request)
+        try:
+            if "idempotency-key" in request.headers:
+                message = "a batch takes no Idempotency-Key header: give each task its own idempotencyKey"
+                raise invalid([FieldError("Idempotency-Key", message)])
+            raw = await read_body(request, self._limits.max_batch_body)
+            read = read_batch(raw, self._limits.max_batch, _trace(request))
+        except Problem as problem:
+            front.refused(problem)
+            raise
+        tasks = [task for task in read if isinstance(task, NewTask)]
+        results = await front.submit_many(tasks) if tasks else []
+        states = await _states(front, [r.id for r in results if isinstance(r, Receipt) and r.duplicate])
+        items: list[BatchItem] = []
+        answers = iter(zip(tasks, results, strict=True))
+        for entry in read:
+            if isinstance(entry, Problem):
+                front.refused(entry)
+                items.append(BatchItem(entry.kind.status, problem=entry.body))
+            else:
+                items.append(_item(*next(answers), states))
+        _raise_if_away(results, items)
+        accepted = sum(item.status == 201 for item in items)
+        duplicates = sum(item.status == 200 for item in items)
+        return json_response(BatchAnswer(accepted, duplicates, len(items) - accepted - duplicates, items))
+
+    async def get(self, request: Request) -> Response:
+        """GET .../tasks/{id}"""
+        front = self._front(request)
+        id = _id(request)
+        config = await front.config()
+        (view,) = await front.ask(front.store.get([id]))
+        if view is None:
+            raise _unknown_task(front, request.path_params["id"])
+        return json_response(task_answer(front.name, config, view))
+
+    async def cancel(self, request: Request) -> Response:
+        """POST .../tasks/{id}/cancel"""
+        front = self._front(request)
+        text, id = request.path_params["id"], _id(request)
+        config = await front.config()
+        (before,) = await front.ask(front.store.get([id]))
+        (outcome,) = await front.ask(front.store.cancel([id]), changes=True)
+        if outcome == "unknown":
+            raise _unknown_task(front, text)
+        if outcome == "ended":
+            states = await _states(front, [id])
+            raise Problem(
+                "already-ended", f"task {text} has ended already: {states.get(id) or 'its state is gone'}"
+            )
+        if outcome == "cancelled" and before is not None and not before.state.final:
+            lane = config.lane_number(before.envelope.lane)
+            front.tasks.series(lane.name if lane else "", before.envelope.body.type).cancelled += 1
+        return json_response(CancelAnswer(text, outcome), 200 if outcome == "cancelled" else 202)
+
+    async def stats(self, request: Request) -> Response:
+        """GET .../stats"""
+        front = self._front(request)
+        return json_response(stats_answer(front.name, await front.ask(front.store.stats())))
+
+    def _front(self, request: Request) -> QueueFront:
+        name = request.path_params["queue"]
+        front = self._fronts.get(name)
+        if front is None:
+            names = sorted(self._fronts)
+            raise Problem(
+                "unknown-queue", f"there is no queue {name!r}; there are: {', '.join(names)}", queues=names
+            )
+        return front
+
+
+def _item(task: NewTask, result: Receipt | LanewayError, states: dict[bytes, str]) -> BatchItem:
+    if not isinstance(result, Receipt):
+        problem = _submit_problem(result, task)
+        return BatchItem(problem.kind.status, problem=problem.body)
+    if result.duplicate:
+        return BatchItem(200, result.text, states.get(result.id), True)
+    return BatchItem(201, result.text, _first_state(task), False)
+
+
+def _raise_if_away(results: list[Receipt | LanewayError], items: list[BatchItem]) -> None:
+    """When no task got through for want of Redis, the batch as a whole says so, for clients that look at its
+    status alone. Each task's own answer stands in ``results``."""
+    if not results:
+        return
+    if all(isinstance(r, Unavailable) for r in results):
+        raise later("unavailable", str(results[0]), 1.0, results=items)
+    if all(isinstance(r, OutcomeUnknown | Unavailable) for r in results):
+        detail = "no answer in time: send the same tasks again with their ids (`taskId` in `results`) or keys"
+        raise Problem("outcome-unknown", detail, results=items)
+
+
+def _submit_problem(error: LanewayError, task: NewTask) -> Problem:
+    if isinstance(error, OutcomeUnknown):
+        how = "the same Idempotency-Key" if task.key is not None else "this task's id as `id`"
+        id = error.task_id or (id_text(task.id) if task.id is not None else None)
+        detail = f"{error}; whether the task was taken is unknown: sending it again with {how} is safe"
+        return Problem("outcome-unknown", detail, task_id=id)
+    return problem_of(error)
+
+
+def _first_state(task: NewTask) -> str:
+    """The state of a task just taken (it may be parked, or have run, a moment later)."""
+    waits = task.delay > 0 or (task.run_at is not None and task.run_at > datetime.now(UTC))
+    return "scheduled" if waits else "queued"
+
+
+async def _states(front: QueueFront, ids: list[bytes]) -> dict[bytes, str]:
+    """The states of tasks that are still known. What can't be read now is left out: the submission stands."""
+    if not ids:
+        return {}
+    try:
+        views = await front.ask(front.store.get(ids))
+    except LanewayError:
+        return {}
+    return {view.id: view.state.label for view in views if view is not None}
+
+
+def _id(request: Request) -> bytes:
+    text = request.path_params["id"]
+    try:
+        id = id_bytes(text)
+    except ValueError as error:
+        raise Problem("unknown-task", str(error)) from None
+    if id_text(id) != text:
+        raise Problem("unknown-task", f"{text!r} is not a task id; one near it is {id_text(id)}")
+    return id
+
+
+def _unknown_task(front: QueueFront, text: str) -> Problem:
+    return Problem(
+        "unknown-task", f"queue {front.name} has no task {text}: it never had, or keeps it no longer"
+    )
+
+
+def _key(request: Request) -> str | None:
+    """The Idempotency-Key header, with or without the quotes of a structured field."""
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    key = keys[0]
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if len(keys) > 1 or not 1 <= len(key) <= 200 or not key.isascii() or not key.isprintable():
+        message = "the Idempotency-Key header must be given once, with 1 to 200 printable ASCII characters"
+        raise invalid([FieldError("Idempotency-Key", message)])
+    return key
+
+
+def _trace(request: Request) -> str | None:
+    """The W3C traceparent header; one that is not well formed is ignored, as its standard says."""
+    trace = request.headers.get("traceparent", "")
+    return trace if _TRACEPARENT.fullmatch(trace) else None

@@ -1,0 +1,98 @@
+"""What the store knows, as JSON shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from laneway.adapters.queue_metrics import WORKER_STATES
+from laneway.gateway.bodies import (
+    AttemptErrorBody,
+    BackoffBody,
+    LaneBody,
+    StatsAnswer,
+    TaskAnswer,
+    WorkerBody,
+)
+from laneway.kit.ids import id_text
+from laneway.model.config import QueueConfig
+from laneway.ports.store import QueueStats, TaskView
+
+
+def task_answer(queue: str, config: QueueConfig, view: TaskView) -> TaskAnswer:
+    """A task for people and programs."""
+    env, body, record = view.envelope, view.envelope.body, view.record
+    lane = config.lane_number(record.lane if record else env.lane)
+    due = env.at_ms or (env.submitted_ms + env.delay_ms if env.delay_ms else 0)
+    b = body.backoff
+    return TaskAnswer(
+        id=id_text(view.id),
+        queue=queue,
+        state=view.state.label,
+        type=body.type,
+        lane=lane.name if lane else f"(removed lane {env.lane})",
+        priority=env.priority,
+        tenant=env.tenant,
+        payload=plain(body.payload),
+        description=body.description,
+        labels=body.labels or {},
+        idempotency_key=env.idempotency_key,
+        trace=body.trace,
+        attempts=record.attempts if record else 0,
+        max_attempts=record.max_attempts if record else env.max_attempts,
+        crashes=record.crashes if record else 0,
+        submitted_at=moment(env.submitted_ms),
+        state_since=moment(record.since_ms) if record else moment(env.submitted_ms),
+        run_at=moment(due),
+        start_timeout=env.start_timeout_ms / 1000,
+        timeout=body.timeout_ms / 1000,
+        backoff=BackoffBody(b.base, b.factor, b.cap, b.jitter) if b else None,
+        cancel_requested=bool(record and record.cancel_requested),
+        errors=[
+            AttemptErrorBody(e.kind, e.message, e.attempt, moment(e.at), e.worker, e.traceback)
+            for e in view.errors
+        ],
+        result=plain(view.result) if view.result is not None else None,
+    )
+
+
+def stats_answer(queue: str, stats: QueueStats) -> StatsAnswer:
+    """A queue's numbers."""
+    return StatsAnswer(
+        queue=queue,
+        at=datetime.fromtimestamp(stats.now_ms / 1000, UTC),
+        tasks=stats.counts,
+        drift=stats.drift,
+        lanes=[
+            LaneBody(lane.name, lane.queued, lane.running, lane.oldest_ms / 1000 if lane.oldest_ms >= 0 else
+            None) for lane in stats.lanes
+        ],
+        workers=[
+            WorkerBody(
+                w.name, w.incarnation.hex(), w.mode, WORKER_STATES.get(w.state, str(w.state)), w.slots,
+                w.held, w.beat_age_ms / 1000,
+            )
+            for w in stats.workers
+        ],
+        outbox_bytes=stats.outbox_bytes,
+        outbox_entries=stats.outbox_entries,
+        outbox_gap=stats.outbox_gap,
+    )  # fmt: skip
+
+
+def moment(ms: float) -> datetime | None:
+    """A time in ms since 1970; None for 0."""
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+
+
+def plain(raw: bytes) -> Any:
+    """msgpack as values that JSON can show; None when it can't (SDK submitters may use more than JSON
+    has)."""
+    try:
+        value = msgspec.msgpack.decode(raw)
+        msgspec.json.encode(value)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        return None
+    return value
