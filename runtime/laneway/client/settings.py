@@ -1,0 +1,75 @@
+"""Where an App's queue is. Nothing is read from the environment before somebody connects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from laneway.errors import ConfigError
+from laneway.kit.names import namespace_name, queue_name
+
+DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+DEFAULT_QUEUE = "default"
+DEFAULT_NAMESPACE = "default"
+
+_SCHEMES = ("redis", "rediss", "unix")
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """Where a queue is."""
+
+    redis: str = DEFAULT_REDIS
+    """The URL of Redis: redis://HOST:PORT/DB, rediss:// for TLS, unix:// for a socket."""
+    queue: str = DEFAULT_QUEUE
+    """The queue's name."""
+    namespace: str = DEFAULT_NAMESPACE
+    """The namespace that the queue is in."""
+    cluster: bool = False
+    """Whether that Redis is a Redis Cluster."""
+
+
+def load_settings(
+    redis: str | None = None,
+    queue: str | None = None,
+    namespace: str | None = None,
+    cluster: bool | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> ClientSettings:
+    """The settings in force: what is given; else LANEWAY_REDIS_URL, LANEWAY_QUEUE, LANEWAY_NAMESPACE and
+    LANEWAY_REDIS_CLUSTER of the environment; else Redis on this machine and the queue ``default``.
+
+    Raises:
+        ConfigError: a value is wrong; the message names it and says what would be right.
+    """
+    env = os.environ if environ is None else environ
+    url, url_from = _first(redis, "redis", env, "LANEWAY_REDIS_URL", DEFAULT_REDIS)
+    if urlsplit(url).scheme not in _SCHEMES:
+        raise ConfigError(f"{url_from} must be a URL such as {DEFAULT_REDIS} (or rediss://, unix://)")
+    name, name_from = _first(queue, "queue", env, "LANEWAY_QUEUE", DEFAULT_QUEUE)
+    space, space_from = _first(namespace, "namespace", env, "LANEWAY_NAMESPACE", DEFAULT_NAMESPACE)
+    for check, value, source in ((queue_name, name, name_from), (namespace_name, space, space_from)):
+        try:
+            check(value)
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}") from error
+    if cluster is None:
+        said = env.get("LANEWAY_REDIS_CLUSTER", "").strip().lower()
+        if said not in _YES | _NO:
+            raise ConfigError(f"LANEWAY_REDIS_CLUSTER must be true or false, not {said!r}")
+        cluster = said in _YES
+    return ClientSettings(url, name, space, cluster)
+
+
+def _first(
+    given: str | None, name: str, env: Mapping[str, str], variable: str, default: str
+) -> tuple[str, str]:
+    """The value that counts, and where it is from."""
+    if given is not None:
+        return given, name
+    return env.get(variable) or default, variable
