@@ -10,7 +10,7 @@ if stop then return stop end
 begin_freeing()
 local ids = {unpack(ARGV, 2)}
 local envelopes, records = hash_many(TASKS, ids), hash_many(RECORDS, ids)
-local codes, requested, scheduled, seen = {}, {}, {}, {}
+local codes, requested, seen = {}, {}, {}
 for i, id in ipairs(ids) do
   local rec = records[i] and rec_unpack(records[i])
   local e = envelopes[i] and env_unpack(envelopes[i])
@@ -30,15 +30,11 @@ for i, id in ipairs(ids) do
     end
     code = 'requested'
   else
-    local lane = lane_by_n[rec and rec.lane or e.lane]
     if rec and rec.state == DISPATCHED then
       unhold(id, rec)
-    elseif rec and rec.state == PARKED then
-      call('ZREM', PARKED_SET, park_member(rec.tenant, rec.lane, rec.score, id))
-    elseif lane then
-      call('ZREM', lane.key, id)
+    else
+      withdraw(id, rec, e)
     end
-    scheduled[#scheduled + 1] = id
     if rec then rec.holder = NOBODY end
     finish(id, rec or rec_fresh(e, QUEUED, 0), CANCELLED)
   end
@@ -46,6 +42,6 @@ for i, id in ipairs(ids) do
   codes[i] = code
 end
 call_many('SADD', CANCELLING, requested)
-wake(finish_flush())
-call_many('ZREM', SCHEDULED_SET, scheduled)
+local ready, freed = finish_flush()
+wake(math.max(ready, math.min(1, freed))) -- a credit came free
 return {'ok', now, unpack(codes)}

@@ -19,7 +19,7 @@ for i = 1, #all, 2 do
     local held = held_of(all[i])
     local free = reg.w - held
     if free > 0 then
-      workers[#workers + 1] = {inc = all[i], p = reg.p, free = free, load = held / reg.s}
+      workers[#workers + 1] = {inc = all[i], p = reg.p, free = free, load = held / math.max(1, reg.s)}
       total = total + free
     end
   end

@@ -10,5 +10,6 @@ if tonumber(ARGV[2]) == 0 then
   redis.call('DEL', RELAY)
   return 0
 end
+redis.call('DEL', RELAY) -- (a write that frees: a full Redis lets the next one pass)
 redis.call('SET', RELAY, ARGV[1], 'PX', ARGV[2])
 return 1

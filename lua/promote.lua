@@ -9,17 +9,7 @@ local stop = load_conf(ARGV[1])
 if stop then return stop end
 begin_freeing()
 local limit = tonumber(ARGV[2])
-local leaving_scheduled, promoted, expired = {}, 0, 0
-
--- Takes a waiting task out of wherever it waits.
-local function withdraw(id, rec, e)
-  if rec and rec.state == PARKED then
-    call('ZREM', PARKED_SET, park_member(rec.tenant, rec.lane, rec.score, id))
-  elseif lane_by_n[rec and rec.lane or e.lane] then
-    call('ZREM', lane_by_n[rec and rec.lane or e.lane].key, id)
-  end
-  leaving_scheduled[#leaving_scheduled + 1] = id
-end
+local promoted, expired = 0, 0
 
 local overdue = call('ZRANGEBYSCORE', STARTBY_SET, '-inf', now, 'LIMIT', 0, limit)
 local envelopes, records = hash_many(TASKS, overdue), hash_many(RECORDS, overdue)
@@ -33,6 +23,7 @@ for i, id in ipairs(overdue) do
     gone[id] = true
     expired = expired + 1
   elseif not rec or rec.state ~= DISPATCHED then
+    if rec then heal(id, rec) end
     unstartby[#unstartby + 1] = id
   end
 end
@@ -42,7 +33,7 @@ envelopes, records = hash_many(TASKS, due), hash_many(RECORDS, due)
 for i, id in ipairs(due) do
   local rec = records[i] and rec_unpack(records[i])
   local e = envelopes[i] and env_unpack(envelopes[i])
-  leaving_scheduled[#leaving_scheduled + 1] = id
+  leave.scheduled[#leave.scheduled + 1] = id
   if e and not gone[id] then
     if not rec then
       local score = charge(e.lane, e.prio, e.tenant)
@@ -52,11 +43,11 @@ for i, id in ipairs(due) do
       if rec.score == 0 then rec.score = charge(rec.lane, e.prio, rec.tenant) end
       requeue(id, rec)
       promoted = promoted + 1
+    else
+      heal(id, rec)
     end
   end
 end
-local ready = finish_flush()
-call_many('ZREM', SCHEDULED_SET, leaving_scheduled)
-wake(ready)
+wake(finish_flush())
 local first = call('ZRANGE', SCHEDULED_SET, 0, 0, 'WITHSCORES')
 return {'ok', now, promoted, expired, first[2] and math.max(0, math.ceil(tonumber(first[2]) - now)) or -1}

@@ -8,6 +8,7 @@
 local stop = load_conf(ARGV[1])
 if stop then return stop end
 begin_freeing()
+conf = cmsgpack.unpack(call('GET', CONF)) -- (what is kept is not among what scripts read on each call)
 local limit = tonumber(ARGV[2])
 local SETS = {[SUCCEEDED] = SUCCEEDED_SET, [DEAD] = DEAD_SET, [CANCELLED] = CANCELLED_SET, [EXPIRED] = EXPIRED_SET}
 local ids, more = {unpack(ARGV, 3)}, false
@@ -59,10 +60,10 @@ if #blanks > 0 then
   call('HINCRBY', META, 'finished_bytes', -bytes)
 end
 if #going > 0 then
-  for _, set in pairs(SETS) do call_many('ZREM', set, going) end
   call_many('HDEL', ERRORS, going)
   call_many('HDEL', RESULTS, going)
   call_many('HDEL', RECORDS, going)
+  for _, set in pairs(SETS) do call_many('ZREM', set, going) end -- until here a later trim finds them again
   call_many('HDEL', TASKS, going)
 end
 return {'ok', now, fresh, more and 1 or 0}

@@ -12,6 +12,10 @@ begin_freeing()
 local inc, last = ARGV[2], ARGV[10]
 local slots, partitions = tonumber(ARGV[5]), tonumber(ARGV[7])
 
+-- The beat comes first: whatever else a call that fails half-way leaves, the reaper finds it by that.
+local known = call('HEXISTS', WORKERS, inc) == 1
+if not known then call('ZADD', BEATS, now, inc) end
+
 -- The partition that the fewest workers use; with more workers than partitions, some share one.
 local partition = tonumber(call('HGET', PARTITIONS, inc) or -1)
 if partition < 0 and partitions > 0 then
@@ -32,10 +36,18 @@ if last ~= '' then
     call('HSET', WORKERS, last, cmsgpack.pack(reg))
     call('ZADD', BEATS, 0, last)
   end
-  local blob, mine = ARGV[11], {}
+  local blob, mine, order = ARGV[11], {}, {}
   for i = 1, math.floor(#blob / (ID + 8)) do
     local id, fence = struct.unpack('>c14d', blob, (i - 1) * (ID + 8) + 1)
     mine[id] = fence
+    order[#order + 1] = id
+  end
+  -- Adopted already, by a call whose answer was lost.
+  for i, raw in ipairs(hash_many(RECORDS, order)) do
+    local rec = raw and rec_unpack(raw)
+    if rec and rec.state == RUNNING and rec.holder == inc and rec.fence == mine[order[i]] then
+      adopted[#adopted + 1] = order[i]
+    end
   end
   local held = call('ZRANGEBYLEX', HELD, '[' .. last, '[' .. last .. string.rep('\255', ID + 1), 'LIMIT', 0, 1000)
   local ids = {}
@@ -61,12 +73,11 @@ if last ~= '' then
   end
   call_many('ZADD', HELD, moves)
 end
-if call('HEXISTS', WORKERS, inc) == 0 then
+if not known then
   call('HSET', WORKERS, inc, cmsgpack.pack({
     n = ARGV[3], m = ARGV[4], s = slots, w = tonumber(ARGV[6]), st = 1, p = partition, sc = tonumber(ARGV[8]),
     run = ARGV[9], at = now,
   }))
-  call('ZADD', BEATS, now, inc)
 end
 wake(finish_flush())
 return {'ok', now, partition, table.concat(adopted)}

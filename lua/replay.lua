@@ -9,7 +9,7 @@ local stop = load_conf(ARGV[1])
 if stop then return stop end
 local ids = {unpack(ARGV, 2)}
 local envelopes, records = hash_many(TASKS, ids), hash_many(RECORDS, ids)
-local codes, moved, keys, seen = {}, {}, {}, {}
+local codes, seen = {}, {}
 local names = {'queued', 'scheduled', 'parked', 'dispatched', 'running', 'succeeded', 'dead', 'cancelled', 'expired'}
 for i, id in ipairs(ids) do
   local rec = records[i] and rec_unpack(records[i])
@@ -22,9 +22,18 @@ for i, id in ipairs(ids) do
     codes[i] = 'lane removed'
   else
     local set = SETS[rec.state]
-    moved[set] = moved[set] or {}
-    table.insert(moved[set], id)
-    if e.idem_key then keys[#keys + 1] = e.idem_key end
+    final_leaves[set] = final_leaves[set] or {}
+    table.insert(final_leaves[set], id)
+    -- Its key lives on; if it was forgotten meanwhile it is held again, and if another task has it, it stays theirs.
+    if e.idem_key then
+      local holder = call('HGET', IDEM, e.idem_key)
+      if not holder then
+        table.insert(revived.writes, e.idem_key)
+        table.insert(revived.writes, id .. e.idem_print)
+      elseif string.sub(holder, 1, ID) == id then
+        table.insert(revived.keys, e.idem_key)
+      end
+    end
     rec.flags = without(rec.flags, F_STARTBY)
     rec.attempts, rec.crashes, rec.since, rec.holder = 0, 0, now, NOBODY
     finished_bytes = finished_bytes - rec.size
@@ -36,9 +45,5 @@ for i, id in ipairs(ids) do
     codes[i] = 'queued'
   end
 end
-if finished_bytes < 0 then call('HINCRBY', META, 'finished_bytes', finished_bytes) end
-local ready = finish_flush()
-for set, members in pairs(moved) do call_many('ZREM', set, members) end
-call_many('ZREM', IDEMEXP, keys)
-wake(ready)
+wake(finish_flush())
 return {'ok', now, unpack(codes)}

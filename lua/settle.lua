@@ -9,7 +9,8 @@ local stop = load_conf(ARGV[1])
 if stop then return stop end
 begin_freeing()
 local refused = settle_batch(ARGV[2], ARGV[3], 4)
-wake(settle_flush())
+local ready, freed = settle_flush()
+wake(math.max(ready, math.min(1, freed))) -- a credit came free
 -- Slots came free: somebody may hand out more.
 for _, key in ipairs(LANES) do
   if call('ZCARD', key) > 0 then

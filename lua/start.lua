@@ -19,8 +19,8 @@ for i = 1, n do
   local id, rec = ids[i], raws[i] and rec_unpack(raws[i])
   local code = 0
   if rec and rec.fence == fences[i] and rec.holder == inc then
-    if rec.state == RUNNING or seen[id] then
-      code = 2
+    if seen[id] or rec.state == RUNNING then
+      code = seen[id] == 3 and 3 or 2
     elseif rec.state == DISPATCHED then
       local raw = has(rec.flags, F_STARTBY) and call('HGET', TASKS, id)
       local e = raw and env_unpack(raw)
@@ -40,11 +40,12 @@ for i = 1, n do
         write_record(id, rec)
         code = 1
       end
-      seen[id] = true
+      seen[id] = code
     end
   end
   codes[i] = string.char(code)
   attempts[i] = struct.pack('>H', rec and rec.attempts or 0)
 end
-wake(finish_flush())
+local ready, freed = finish_flush()
+wake(math.max(ready, math.min(1, freed)))
 return {'ok', now, table.concat(codes) .. table.concat(attempts)}

@@ -14,12 +14,16 @@ local n = (#ARGV - 1) / 2
 if n > 999 then return redis.error_reply('LANEWAY at most 999 tasks in one call') end
 local ids = {}
 for i = 1, n do ids[i] = ARGV[2 * i] end
+ids[n + 1] = '#'
 local known = hash_many(TASKS, ids)
-local submitted = tonumber(call('HGET', TASKS, '#') or 0)
+local submitted = tonumber(known[n + 1] or 0)
 
-local depth = call('ZCARD', SCHEDULED_SET) + call('ZCARD', PARKED_SET)
-for _, key in ipairs(LANES) do depth = depth + call('ZCARD', key) end
-local backlog = tonumber(call('HGET', META, 'outbox_bytes') or 0) >= conf.outbox_soft
+local depth = 0
+if conf.max_depth > 0 then
+  depth = call('ZCARD', SCHEDULED_SET) + call('ZCARD', PARKED_SET)
+  for _, key in ipairs(LANES) do depth = depth + call('ZCARD', key) end
+end
+local backlog = outbox_waiting >= conf.outbox_soft
 
 local reply = {'ok', now}
 local function refuse(i, code, detail)
@@ -31,6 +35,7 @@ end
 -- Every bucket that this task must pass, and which one it waits for longest.
 local function admit(e, lane)
   local t = tenant_conf(e.tenant)
+  if conf.rate == 0 and lane.rate == 0 and t.rate == 0 then return 0 end
   local wants = {
     {'q', conf.rate, conf.burst, 'queue'}, {'l' .. e.lane, lane.rate, lane.burst, 'lane'},
     {'t' .. e.tenant, t.rate, t.burst, 'tenant'},

@@ -73,8 +73,11 @@ for _, key in ipairs({VTIME, BUCKETS}) do
         local lane_field = string.match(field, '^(%d+:%d):')
         if lane_field and tonumber(value) <= vt_get(lane_field) then idle[#idle + 1] = field end
       else
-        local _, at = struct.unpack('>dd', value)
-        if now_us - at > 3600 * 1000000 then idle[#idle + 1] = field end
+        local tokens, at = struct.unpack('>dd', value)
+        local t = string.sub(field, 1, 1) == 't' and tenant_conf(string.sub(field, 2))
+        if t and (t.rate <= 0 or tokens + (now_us - at) * t.rate / 1000000 >= math.max(1, t.burst)) then
+          idle[#idle + 1] = field
+        end
       end
     end
     call_many('HDEL', key, idle)

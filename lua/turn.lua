@@ -9,10 +9,13 @@ local stop = load_conf(ARGV[1])
 if stop then return stop end
 begin_freeing()
 local refused = settle_batch(ARGV[2], ARGV[5], 6)
-local ready = settle_flush()
+local ready, freed = settle_flush()
 local want = tonumber(ARGV[4])
 local status, out = claim_direct(ARGV[2], tonumber(ARGV[3]), want)
-wake(ready - #claimed)
+ready = ready - #claimed
+-- Slots that this worker does not fill itself may be what others wait for (a lane at its limit).
+if #claimed == 0 and freed > 0 and ready <= 0 and work_left() then ready = 1 end
+wake(ready)
 local reply = {status or 'ok', now, soonest or -1, #refused, unpack(refused)}
 if out then
   for i = 1, #out do reply[#reply + 1] = out[i] end

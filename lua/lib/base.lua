@@ -1,5 +1,5 @@
 -- base: the clock, the configuration check and small helpers; the first part of every script.
--- KEYS: meta conf
+-- KEYS: meta
 
 local call = redis.call
 
@@ -12,17 +12,22 @@ local ID = 14        -- bytes of a task id
 local conf = nil     -- the live configuration, once load_conf has run
 local lane_by_n = {} -- lane number -> {conf = ..., key = ..., at = index in LANES}
 
+-- What the configuration leaves out is 0 (or false: absent).
+local ZERO = {__index = {max = 0, share = 0, rate = 0, burst = 0, drate = 0, dburst = 0, w = 1, max_depth = 0}}
+local outbox_waiting = 0 -- bytes in the outbox, as load_conf saw them
+
 -- Compares the caller's configuration hash and schema with those stored. Returns nil when both agree,
 -- or the reply to give: {'conf', hash} asks the caller to reload, {'schema', n} to upgrade.
 local function load_conf(expected)
-  local head = call('HMGET', META, 'conf', 'schema')
+  local head = call('HMGET', META, 'conf', 'schema', 'hot', 'outbox_bytes')
   if tonumber(head[2] or SCHEMA) > SCHEMA then return {'schema', head[2]} end
   if head[1] ~= expected then return {'conf', head[1] or ''} end
-  conf = cmsgpack.unpack(call('GET', CONF))
-  if LANES then
-    for i, lane in ipairs(conf.lanes) do
-      lane_by_n[lane.n] = {conf = lane, key = LANES[i], at = i}
-    end
+  conf = setmetatable(cmsgpack.unpack(head[3]), ZERO)
+  conf.tenant = setmetatable(conf.tenant or {}, ZERO)
+  outbox_waiting = tonumber(head[4] or 0)
+  for i, lane in ipairs(conf.lanes) do
+    setmetatable(lane, ZERO)
+    if LANES then lane_by_n[lane.n] = {conf = lane, key = LANES[i], at = i} end
   end
   return nil
 end

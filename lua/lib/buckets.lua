@@ -4,10 +4,12 @@
 
 local bucket_cache, bucket_dirty = {}, {}
 
--- The bucket FIELD, filled up to now: {tokens, rate (per second), burst}.
+-- The bucket FIELD, filled up to now: {tokens, rate (per second), burst}. A burst under one token counts as one,
+-- else nothing would ever pass.
 local function bucket(field, rate, burst)
   local b = bucket_cache[field]
   if b then return b end
+  burst = math.max(1, burst)
   b = {tokens = burst, rate = rate, burst = burst}
   local raw = call('HGET', BUCKETS, field)
   if raw then

@@ -60,6 +60,7 @@ local function take_from(at, want, next_holder, state)
     local full = false
     for i = 1, #ids do
       local id, raw, rec = ids[i], raws[i], recs[i] and rec_unpack(recs[i])
+      if raw == '' then raw, rec = false, nil end -- (being purged)
       local e = raw and env_unpack(raw)
       looked = looked + 1
       local leaves = leaving[at]

@@ -1,5 +1,5 @@
 -- finish: the ends of a task, and what an end sets free.
--- KEYS: tasks records errors held dispatched startby cancelling succeeded dead cancelled expired idem idemexp
+-- KEYS: tasks records errors held dispatched startby cancelling succeeded dead cancelled expired idem idemexp wake_tend
 
 local SETS = {[SUCCEEDED] = SUCCEEDED_SET, [DEAD] = DEAD_SET, [CANCELLED] = CANCELLED_SET, [EXPIRED] = EXPIRED_SET}
 local KINDS = {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled', [EXPIRED] = 'expired'}
@@ -8,6 +8,8 @@ local ERRORS_KEPT = 60000 -- bytes of errors kept for one task; the oldest go fi
 local record_writes, final_adds, schedule_adds_, error_writes = {}, {}, {}, {}
 local unheld, undispatched, unstartby, uncancelling = {}, {}, {}, {}
 local freed_tenants, done_blob, idem_ends = {}, {}, {}
+local leave = {parked = {}, scheduled = {}, lanes = {}} -- the places that waiting tasks leave, once their record says so
+local revived = {keys = {}, writes = {}}                -- idempotency keys that live on, and those to be held again
 local finished_bytes = 0
 
 local function write_record(id, rec)
@@ -40,6 +42,19 @@ local function unhold(id, rec)
   end
 end
 
+-- From the task's end on, its idempotency key lives for a stated time; unless it was forgotten since, or is
+-- another task's now.
+local function end_key(id, rec)
+  if not has(rec.flags, F_IDEM) then return end
+  local raw = call('HGET', TASKS, id)
+  local e = raw and env_unpack(raw)
+  local holder = e and e.idem_key and call('HGET', IDEM, e.idem_key)
+  if holder and string.sub(holder, 1, ID) == id then
+    idem_ends[#idem_ends + 1] = rec.since + conf.idem_ms
+    idem_ends[#idem_ends + 1] = e.idem_key
+  end
+end
+
 -- Brings a task to one of its ends.
 local function finish(id, rec, state)
   rec.state = state
@@ -54,14 +69,7 @@ local function finish(id, rec, state)
   adds[#adds + 1] = now
   adds[#adds + 1] = id
   if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
-  if has(rec.flags, F_IDEM) then
-    local raw = call('HGET', TASKS, id)
-    local e = raw and env_unpack(raw)
-    if e and e.idem_key then
-      idem_ends[#idem_ends + 1] = now + conf.idem_ms
-      idem_ends[#idem_ends + 1] = e.idem_key
-    end
-  end
+  end_key(id, rec)
   finished_bytes = finished_bytes + rec.size
   done_blob[#done_blob + 1] = string.char(state) .. id
   emit(KINDS[state], id, rec.lane, rec.attempts)
@@ -95,6 +103,24 @@ local function heal(id, rec)
   end
   adds[#adds + 1] = rec.since
   adds[#adds + 1] = id
+  uncancelling[#uncancelling + 1] = id
+  end_key(id, rec)
+end
+
+mend = function(id, rec)
+  if SETS[rec.state] then call('ZADD', SETS[rec.state], rec.since, id) end
+end
+
+-- A waiting task (REC may be nil for a fresh one, E its envelope's head) leaves wherever it waits.
+local function withdraw(id, rec, e)
+  local lane_n = rec and rec.lane or e.lane
+  if rec and rec.state == PARKED then
+    leave.parked[#leave.parked + 1] = park_member(rec.tenant, rec.lane, rec.score, id)
+  elseif lane_by_n[lane_n] then
+    leave.lanes[lane_n] = leave.lanes[lane_n] or {}
+    table.insert(leave.lanes[lane_n], id)
+  end
+  leave.scheduled[#leave.scheduled + 1] = id
 end
 
 -- Takes back a task from a holder that is gone (CRASHED: it was running with others and none is proven
@@ -120,9 +146,11 @@ end
 
 -- Writes what this call has gathered, in the order that makes a call that fails half-way safe to repeat:
 -- events, places to wait in, records (the truth), the sets of ended tasks, and only then what they leave.
--- Returns how many tasks became ready to go.
+-- Returns how many tasks became ready to go, and how many were taken from a holder.
 local function finish_flush()
   emit_flush()
+  call_many('HSET', IDEM, revived.writes)
+  call_many('ZREM', IDEMEXP, revived.keys)
   call_many('HSET', ERRORS, error_writes)
   call_many('ZADD', SCHEDULED_SET, schedule_adds_)
   local ready = place_flush()
@@ -133,12 +161,19 @@ local function finish_flush()
   call_many('ZREM', DISPATCHED_SET, undispatched)
   call_many('ZREM', STARTBY_SET, unstartby)
   call_many('SREM', CANCELLING, uncancelling)
+  call_many('ZREM', PARKED_SET, leave.parked)
+  for lane_n, ids in pairs(leave.lanes) do call_many('ZREM', lane_by_n[lane_n].key, ids) end
+  call_many('ZREM', SCHEDULED_SET, leave.scheduled)
   occupy_flush()
   ready = ready + unpark_all(freed_tenants)
-  if finished_bytes > 0 then call('HINCRBY', META, 'finished_bytes', finished_bytes) end
+  if finished_bytes ~= 0 then call('HINCRBY', META, 'finished_bytes', finished_bytes) end
   if #done_blob > 0 then call('PUBLISH', META .. ':done', table.concat(done_blob)) end
+  -- A retry may be due before the poller looks again.
+  if #schedule_adds_ > 0 and call('RPUSH', WAKE_TEND, '1') > 4 then call('LTRIM', WAKE_TEND, 0, 3) end
+  local freed = #unheld
   record_writes, final_adds, schedule_adds_, error_writes = {}, {}, {}, {}
+  leave, revived = {parked = {}, scheduled = {}, lanes = {}}, {keys = {}, writes = {}}
   unheld, undispatched, unstartby, uncancelling = {}, {}, {}, {}
   freed_tenants, done_blob, idem_ends, finished_bytes = {}, {}, {}, 0
-  return ready
+  return ready, freed
 end

@@ -10,6 +10,8 @@ local COST = 256               -- virtual time of one task at weight 1; weights 
 local tenant_cache, vt_cache, vt_dirty = {}, {}, {}
 local lane_adds, park_adds, park_records = {}, {}, {}
 local waits_cache, counts = {}, {}
+local final_leaves = {} -- per set of ended tasks: ids that leave it to wait again
+local mend = nil        -- (set by finish) puts a task whose record says that it has ended among the ended
 
 -- What the configuration says of a tenant: {w = weight, max = running, rate = per second, burst = tasks}.
 local function tenant_conf(tenant)
@@ -19,7 +21,7 @@ local function tenant_conf(tenant)
   if conf.overrides then
     local raw = call('HGET', TENANTS, tenant)
     if raw then
-      t = {}
+      t = setmetatable({}, ZERO)
       for k, v in pairs(conf.tenant) do t[k] = v end
       for k, v in pairs(cmsgpack.unpack(raw)) do t[k] = v end
     end
@@ -171,9 +173,10 @@ local function place_flush()
     call_many('ZADD', lane_by_n[lane_n].key, adds)
     woken = woken + #adds / 2
   end
+  for set, ids in pairs(final_leaves) do call_many('ZREM', set, ids) end
   call_many('HSET', RECORDS, park_records)
   vt_flush()
-  lane_adds, park_adds, park_records = {}, {}, {}
+  lane_adds, park_adds, park_records, final_leaves = {}, {}, {}, {}
   return woken
 end
 
@@ -210,6 +213,8 @@ local function unpark(tenant, free)
           writes[#writes + 1] = rec_pack(rec)
           moves[#moves + 1] = adds[2 * i - 1]
           moves[#moves + 1] = ids[i]
+        elseif rec and mend then
+          mend(ids[i], rec)
         end
       end
       call_many('HSET', RECORDS, writes)

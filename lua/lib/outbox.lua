@@ -20,18 +20,17 @@ end
 -- the caller repeats the call, and an event may then be there twice, but never missing.
 local function emit_flush()
   if #event_kinds == 0 then return end
-  local waiting = tonumber(call('HGET', META, 'outbox_bytes') or 0)
   local added, dropped = 0, 0
   for _, kind in ipairs(event_kinds) do
     local blob = table.concat(events[kind])
-    if waiting + added < conf.outbox_hard or kind == 'dead' then
+    if outbox_waiting + added < conf.outbox_hard or kind == 'dead' then
       call('XADD', OUTBOX, '*', 'k', kind, 't', now, 'i', blob)
       added = added + #blob + 64
     else
       dropped = dropped + #events[kind]
     end
   end
-  if added > 0 then call('HINCRBY', META, 'outbox_bytes', added) end
+  if added > 0 then outbox_waiting = call('HINCRBY', META, 'outbox_bytes', added) end
   if dropped > 0 then call('HINCRBY', META, 'outbox_gap', dropped) end
   events, event_kinds = {}, {}
 end

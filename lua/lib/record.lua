@@ -66,6 +66,8 @@ local function env_unpack(raw, offset)
     pos = pos + 4
   end
   e.tenant = string.sub(raw, pos, pos + tenant_len - 1)
+  -- A zero byte ends the tenant's name in keys and among the parked: with one inside, tenants could be mixed up.
+  if string.find(e.tenant, '\0', 1, true) then return nil end
   if idem_len > 0 then
     e.idem_print = string.sub(raw, pos + tenant_len, pos + tenant_len + 7)
     e.idem_key = e.tenant .. '\0' .. string.sub(raw, pos + tenant_len + 8, pos + tenant_len + idem_len - 1)

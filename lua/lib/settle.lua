@@ -51,6 +51,8 @@ local function settle_batch(inc, blob, data_at)
   local ids, items = {}, {}
   for i = 1, n do
     local kind, flags, id, fence, delay = struct.unpack(ITEM, blob, (i - 1) * ITEM_SIZE + 1)
+    if not (delay >= 0) then delay = 0 end -- (not a number would fail half-way)
+    delay = math.min(delay, 1e15)
     ids[i] = id
     items[i] = {kind, flags, fence, delay}
   end
@@ -76,6 +78,7 @@ local function settle_batch(inc, blob, data_at)
       code = 'already'
       heal(id, rec)
       unheld[#unheld + 1] = inc .. id
+      uncancelling[#uncancelling + 1] = id
     end
     if code then
       refused[#refused + 1] = i

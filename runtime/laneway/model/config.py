@@ -115,6 +115,20 @@ def encode_config(config: QueueConfig) -> bytes:
     return _encode(config)
 
 
+_NOT_FOR_SCRIPTS = frozenset({"name", "prio", "keep", "default_lane", "source", "durability", "backoff", "tenants"})
+
+
+def encode_for_scripts(config: QueueConfig) -> bytes:
+    """What the scripts read on each call, as small as it can be: what is 0, false or empty is left out."""
+
+    def lean(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: lean(v) for k, v in value.items() if v and k not in _NOT_FOR_SCRIPTS}
+        return [lean(item) for item in value] if isinstance(value, list) else value
+
+    return _encode(lean(msgspec.to_builtins(config)))
+
+
 def decode_config(raw: bytes) -> QueueConfig:
     """The configuration in a stored document."""
     return _decode(raw)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import BusyLoadingError, MaxConnectionsError, NoScriptError, ResponseError
 
-from laneway.adapters.redis.connection import AWAY, NOT_NOW, AnyRedis, is_full
+from laneway.adapters.redis.connection import AWAY, NOT_NOW, is_full
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.scripts import Script, load
 from laneway.errors import OutcomeUnknown, Unavailable
@@ -27,10 +27,10 @@ def _was_sent(error: Exception) -> bool:
 
 
 class ScriptCaller:
-    """Runs one queue's scripts. ``patience`` (s) bounds how long an idempotent call is repeated while Redis is away."""
+    """Runs one queue's scripts. ``execute`` sends one command and returns its reply; ``patience`` (s) bounds how long an idempotent call is repeated while Redis is away."""
 
-    def __init__(self, client: AnyRedis, keys: QueueKeys, *, patience: float = 5.0) -> None:
-        self._client = client
+    def __init__(self, execute: Callable[..., Awaitable[Any]], keys: QueueKeys, *, patience: float = 5.0) -> None:
+        self._execute = execute
         self._keys = keys
         self._patience = patience
         self._base: dict[str, list[str]] = {}
@@ -54,7 +54,7 @@ class ScriptCaller:
         if script.lanes:
             keys = keys + self.lanes
         try:
-            return await self._client.evalsha(script.sha, len(keys), *keys, *args)
+            return await self._execute("EVALSHA", script.sha, len(keys), *keys, *args)
         except NoScriptError:
             return await self._again(script, keys, args, patience)
         except ResponseError as error:
@@ -72,7 +72,7 @@ class ScriptCaller:
         pause = 0.01
         while True:
             try:
-                return await self._client.eval(script.source, len(keys), *keys, *args)
+                return await self._execute("EVAL", script.source, len(keys), *keys, *args)
             except NOT_NOW as error:
                 last: Exception = error
             except ResponseError as error:

@@ -15,6 +15,7 @@ from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.server import check_server, server_run_id
+from laneway.adapters.redis.wire import Wire
 from laneway.errors import ConfigError, OutcomeUnknown, SchemaTooNew, Unavailable
 from laneway.kit.ids import ID_BYTES
 from laneway.model.config import (
@@ -23,6 +24,7 @@ from laneway.model.config import (
     config_hash,
     decode_config,
     encode_config,
+    encode_for_scripts,
     encode_tenant,
 )
 from laneway.model.envelope import SCHEMA
@@ -43,6 +45,7 @@ from laneway.ports.store import (
 )
 
 _FINAL_KEYS = {State.SUCCEEDED: "succeeded", State.DEAD: "dead", State.CANCELLED: "cancelled", State.EXPIRED: "expired"}
+_TIMEOUT = 5.0
 _ITEM = struct.Struct(">14sd")
 _HELD_ITEM = struct.Struct(">8s14sd")
 
@@ -64,7 +67,9 @@ class RedisStore:
         self.keys = QueueKeys(namespace, queue)
         self._client = connect(url, cluster=cluster)
         self._waiter: AnyRedis | None = None
-        self._calls = ScriptCaller(self._client, self.keys, patience=patience)
+        self._wire: Wire | None = None if cluster else Wire(connect(url, timeout=None), timeout=_TIMEOUT)
+        execute = self._client.execute_command if self._wire is None else self._wire.execute
+        self._calls = ScriptCaller(execute, self.keys, patience=patience)
         self._config: QueueConfig | None = None
         self._hash = ""
         self._run_id = ""
@@ -91,7 +96,7 @@ class RedisStore:
         self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None
     ) -> bool:
         raw = encode_config(config)
-        args: list[Argument] = ["*" if expected is None else expected, config_hash(raw), raw]
+        args: list[Argument] = ["*" if expected is None else expected, config_hash(raw), raw, encode_for_scripts(config)]
         for name in sorted(tenants):
             args += [name, encode_tenant(tenants[name])]
         reply = await self._calls.call("configure", *args)
@@ -331,6 +336,8 @@ class RedisStore:
             raise Unavailable(f"Redis refused: {error}", 1.0) from error
 
     async def close(self) -> None:
+        if self._wire is not None:
+            await self._wire.close()
         await self._client.aclose()
         if self._waiter is not None:
             await self._waiter.aclose()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from laneway.kit.quantities import duration_ms
 from laneway.model.manifests.base import API_VERSION, Duration, Model, Size, Text
 from laneway.model.manifests.parts import LaneName, Metadata, Rate, SecretKey, TenantName
 
@@ -190,6 +191,12 @@ class Backoff(Model):
         description="Share of each wait that is taken off at random, so that failures spread out.",
     )
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if duration_ms(self.base) > duration_ms(self.cap):
+            raise ValueError(f"base must be at most cap ({self.cap}), not {self.base!r}")
+        return self
+
 
 class Retry(Model):
     """What happens to a task that fails, unless the task itself says otherwise."""
@@ -206,26 +213,35 @@ class Retry(Model):
     backoff: Backoff = Field(default_factory=Backoff, description="How long a failed task waits.")
 
 
-class Kept(Model):
-    """How many tasks that ended are kept, and how long; the oldest go first."""
+class KeptEnded(Model):
+    """How many tasks that ended well or were called off are kept, and how long; the oldest go first."""
 
-    count: int = Field(ge=0, le=100_000_000, description="At most so many. 0: without bound.")
+    count: int = Field(
+        default=100_000, ge=0, le=100_000_000, description="At most so many. 0: without bound."
+    )
     age: Annotated[str, Duration("1s", "87600h", zero=True)] = Field(
-        description="At most so long after their end. 0s: without bound."
+        default="1h", description="At most so long after their end. 0s: without bound."
+    )
+
+
+class KeptDead(Model):
+    """How many dead letters are kept, and how long; the oldest go first."""
+
+    count: int = Field(
+        default=1_000_000, ge=0, le=100_000_000, description="At most so many. 0: without bound."
+    )
+    age: Annotated[str, Duration("1s", "87600h", zero=True)] = Field(
+        default="0s", description="At most so long after their end. 0s: without bound."
     )
 
 
 class Retention(Model):
     """What is kept of tasks that ended."""
 
-    ended: Kept = Field(
-        default_factory=lambda: Kept(count=100_000, age="1h"),
-        description="Tasks that succeeded, were cancelled or expired.",
+    ended: KeptEnded = Field(
+        default_factory=KeptEnded, description="Tasks that succeeded, were cancelled or expired."
     )
-    dead: Kept = Field(
-        default_factory=lambda: Kept(count=1_000_000, age="0s"),
-        description="Dead letters.",
-    )
+    dead: KeptDead = Field(default_factory=KeptDead, description="Dead letters.")
     maxBytes: Annotated[int | str, Size("1Mi", "1Ti")] = Field(
         default="256Mi", description="All of them together take at most so much of Redis."
     )

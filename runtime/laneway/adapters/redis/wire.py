@@ -1,0 +1,71 @@
+"""The shortest way through redis-py: one packed command, one reply, on a connection of its pool.
+
+The client's own path costs about twice as much per call (a timer for each write and read, packing in Python); scripts
+are what every task pays for, so they take this one. A watchdog ends calls that get no answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hiredis import pack_command
+from redis.exceptions import ResponseError
+
+from laneway.adapters.redis.connection import AnyRedis
+
+
+class Wire:
+    """Calls on one event loop. ``timeout`` (s) bounds each; an answer that comes later is lost with its connection."""
+
+    def __init__(self, client: AnyRedis, *, timeout: float) -> None:
+        self._pool = client.connection_pool
+        self._timeout = timeout
+        self._free: list[Any] = []
+        self._busy: dict[Any, float] = {}
+        self._watchdog: asyncio.Task[None] | None = None
+
+    async def execute(self, *command: bytes | str | int | float) -> Any:
+        """Sends one command and returns its reply; what the server refuses is raised as ResponseError.
+
+        Raises:
+            redis.exceptions.ConnectionError: there was no connection, or it broke before the answer.
+        """
+        if self._watchdog is None:
+            self._watchdog = asyncio.create_task(self._watch(), name="laneway-redis-watchdog")
+        connection = self._free.pop() if self._free else self._pool.make_connection()
+        self._busy[connection] = asyncio.get_running_loop().time()
+        whole = False
+        try:
+            await connection.send_packed_command(pack_command(command), check_health=False)
+            reply = await connection.read_response(disconnect_on_error=False)
+            whole = True
+            return reply
+        except ResponseError:
+            whole = True
+            raise
+        finally:
+            del self._busy[connection]
+            if whole:
+                self._free.append(connection)
+            else:
+                # Broken, or given up half-way: its next bytes would answer another call.
+                await connection.disconnect(nowait=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._timeout / 4)
+            late = asyncio.get_running_loop().time() - self._timeout
+            for connection, began in list(self._busy.items()):
+                if began < late:
+                    await connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.gather(self._watchdog, return_exceptions=True)
+            self._watchdog = None
+        for connection in [*self._free, *self._busy]:
+            await connection.disconnect(nowait=True)
+        self._free.clear()

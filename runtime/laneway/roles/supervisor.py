@@ -1,0 +1,110 @@
+"""The supervisor: keeps child processes running, restarts those that end, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from laneway.kit.logs import get_logger
+
+_log = get_logger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+#: A child that lived for so many seconds is restarted at once, with a fresh backoff.
+_STEADY = 20.0
+#: The exit code of a worker that asks to be replaced (recycling): that is not a failure.
+RECYCLE_EXIT = 75
+
+
+@dataclass(slots=True)
+class Child:
+    """One process to keep running. ``grace`` (s) is how long it may take to stop before it is killed."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    grace: float = 30.0
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+
+class Supervisor:
+    """Starts children in the order given, and stops them in that order too."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self.children = list(children)
+        self._keepers: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Starts every child and keeps it running."""
+        for child in self.children:
+            await self._launch(child)
+            self._keepers.append(asyncio.create_task(self._keep(child), name=f"keep-{child.name}"))
+
+    async def _launch(self, child: Child) -> None:
+        child.process = await asyncio.create_subprocess_exec(
+            *child.command,
+            env={**os.environ, **child.env},
+            # Its own session: Ctrl-C at the terminal reaches the supervisor, which then stops children in order.
+            start_new_session=True,
+        )
+        _log.info("started", child=child.name, pid=child.process.pid)
+
+    async def _keep(self, child: Child) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            assert child.process is not None
+            began = time.monotonic()
+            code = await child.process.wait()
+            if self._stopping:
+                return
+            child.restarts += 1
+            if code == RECYCLE_EXIT or time.monotonic() - began > _STEADY:
+                pause = _FIRST_PAUSE
+            if code == RECYCLE_EXIT:
+                _log.info("replaced", child=child.name)
+            else:
+                _log.warning("ended; it starts again", child=child.name, code=code, again_in=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            if self._stopping:
+                return
+            await self._launch(child)
+
+    async def stop(self) -> None:
+        """Stops the children one group of the same name prefix after the other: asks, waits, then kills."""
+        self._stopping = True
+        for child in self.children:
+            self._signal(child, signal.SIGTERM)
+            if not child.name.startswith("worker"):
+                await self._wait(child)
+        for child in self.children:
+            await self._wait(child)
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+
+    def _signal(self, child: Child, number: int) -> None:
+        if child.pid is not None:
+            assert child.process is not None
+            child.process.send_signal(number)
+
+    async def _wait(self, child: Child) -> None:
+        if child.process is None:
+            return
+        try:
+            await asyncio.wait_for(child.process.wait(), child.grace)
+        except TimeoutError:
+            _log.error("did not stop in time; killing it", child=child.name, grace=child.grace)
+            self._signal(child, signal.SIGKILL)
+            await child.process.wait()
