@@ -1,0 +1,130 @@
+"""One attempt while it runs here, and what is told of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from laneway.kit.ids import id_text
+from laneway.model.context import ContextData
+from laneway.model.envelope import Envelope
+from laneway.model.settlement import Kind
+from laneway.model.task import TaskDef
+from laneway.policy.outcome import Attempt, Decision
+
+NEVER = float("inf")
+
+
+class Asked(IntEnum):
+    """Why a handler was asked to stop. A later reason replaces an earlier, lower one."""
+
+    NO = 0
+    TIMEOUT = 1
+    CANCEL = 2
+    STOP = 3
+    LOST = 4
+
+
+class Stoppable(Protocol):
+    """A child process as a run sees it."""
+
+    def terminate(self) -> None:
+        """Asks the child to stop."""
+        ...
+
+    def kill(self) -> None:
+        """Ends the child at once."""
+        ...
+
+
+class RunObservation(msgspec.Struct, frozen=True, gc=False):
+    """One finished attempt, for metrics. ``wait_ms`` is from when the task was due to its first start (-1 for later
+    attempts, whose wait is not known here); ``seconds`` is how long the handler ran."""
+
+    type: str
+    lane: int
+    tenant: str
+    wait_ms: float
+    seconds: float
+    kind: Kind
+    crashed: bool
+
+
+class Run(msgspec.Struct, eq=False):
+    """One attempt. ``began`` and ``deadline`` are on the clock of ``time.monotonic()``; ``now_ms`` is Redis time at
+    its claim. Its names ``task``, ``attempt`` and ``trace`` are what log lines show."""
+
+    id: bytes
+    fence: int
+    attempt: int
+    crashes: int
+    envelope: Envelope
+    stored: bytes
+    definition: TaskDef
+    now_ms: int
+    suspect: bool = False
+    began: float = 0.0
+    deadline: float = NEVER
+    timeout: float = 0.0
+    asked: Asked = Asked.NO
+    ended: bool = False
+    killed: bool = False
+    handle: asyncio.Task[None] | None = None
+    flag: threading.Event | None = None
+    child: Stoppable | None = None
+    in_thread: bool = False
+
+    @property
+    def task(self) -> str:
+        """The task's id as text."""
+        return id_text(self.id)
+
+    @property
+    def trace(self) -> str | None:
+        """The trace id of the submitter's traceparent."""
+        parent = self.envelope.body.trace
+        return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
+
+    def facts(self, worker: str, default_max_attempts: int) -> Attempt:
+        """What the outcome policy has to know of this attempt."""
+        return Attempt(
+            self.attempt,
+            self.envelope.max_attempts or default_max_attempts,
+            worker,
+            time.time_ns() // 1_000_000,
+            self.envelope.body.backoff,
+        )
+
+    def observation(self, kind: Kind, crashed: bool, now: float) -> RunObservation:
+        """What metrics get when it has ended."""
+        env = self.envelope
+        wait = -1.0
+        if self.attempt <= 1:
+            wait = max(0.0, self.now_ms - max(env.submitted_ms + env.delay_ms, env.at_ms))
+        return RunObservation(
+            env.body.type, env.lane, env.tenant, wait, now - self.began if self.began else 0.0, kind, crashed
+        )
+
+
+class Decided(Exception):
+    """What a child process made of its task. Middleware around a handler in a process sees this: it is returned
+    when the handler succeeded or gave an outcome, and raised when it failed."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.kind.name.lower())
+        self.decision = decision
+
+
+class Middleware(Protocol):
+    """Wraps each execution; the first of a sequence is the outermost. It returns what ``call_next()`` returned, or
+    something else in its place, and may raise or let pass what the handler raised."""
+
+    async def around_execute(self, context: ContextData, call_next: Callable[[], Awaitable[Any]]) -> Any:
+        """Runs around one handler."""
+        ...
