@@ -29,8 +29,7 @@ from laneway.model.envelope import Backoff
 from laneway.model.manifests.bundle import QueueManifests
 from laneway.model.manifests.parts import Rate
 from laneway.model.manifests.prioritylane import PriorityLane
-from laneway.model.manifests.taskqueue import Kept as KeptSpec
-from laneway.model.manifests.taskqueue import Tenants
+from laneway.model.manifests.taskqueue import KeptDead, KeptEnded, Tenants
 from laneway.model.manifests.workerpool import WorkerPool
 
 MAX_LANE_NUMBER: Final = 250
@@ -40,9 +39,10 @@ MAX_LANE_NUMBER: Final = 250
 class PoolPlan:
     """What one worker pool runs on one machine.
 
-    ``processes`` counts all of them (replicas times processes); ``slots`` and ``threads`` are of each. Sizes are
-    in bytes, times in seconds; 0 means never for ``recycle_tasks`` and ``recycle_bytes``. ``env`` is set for the
-    handlers; ``env_required`` are variables that a Secret holds in a cluster and that must be set here.
+    ``processes`` counts all of them (replicas times processes); ``slots`` and ``threads`` are of each.
+    Sizes are in bytes, times in seconds; 0 means never for ``recycle_tasks`` and ``recycle_bytes``. ``env``
+    is set for the handlers; ``env_required`` are variables that a Secret holds in a cluster and that must
+    be set here.
     """
 
     namespace: str
@@ -64,10 +64,11 @@ def plan_config(
 ) -> tuple[QueueConfig, dict[str, TenantConfig]]:
     """The live configuration of a queue, and the settings of tenants that have their own.
 
-    A lane keeps its number for as long as it is in ``current``. One that is no longer wanted stays as ``gone``:
-    it accepts nothing and is worked off. ``empty_lanes`` names lanes that have no task in any state, ended ones
-    included, as was seen while ``current`` was in force: of these, those already ``gone`` are dropped, and only
-    then can their numbers be given away. The version is that of ``current``, or one more if anything differs.
+    A lane keeps its number for as long as it is in ``current``. One that is no longer wanted stays as
+    ``gone``: it accepts nothing and is worked off. ``empty_lanes`` names lanes that have no task in any
+    state, ended ones included, as was seen while ``current`` was in force: of these, those already ``gone``
+    are dropped, and only then can their numbers be given away. The version is that of ``current``, or one
+    more if anything differs.
 
     Raises:
         ConfigError: the manifests do not fit together (see :func:`problems`), or all lane numbers are taken.
@@ -209,8 +210,8 @@ def _lowest_free(taken: set[int]) -> int:
         if n not in taken:
             return n
     raise ConfigError(
-        f"all {MAX_LANE_NUMBER} lane numbers of the queue are taken, most by lanes that were removed and still"
-        " have tasks: let these end or purge them, and try again"
+        f"all {MAX_LANE_NUMBER} lane numbers of the queue are taken, most by lanes that were removed and"
+        " still have tasks: let these end or purge them, and try again"
     )
 
 
@@ -271,5 +272,5 @@ def _rate(rate: Rate | None) -> tuple[float, float]:
     return float(rate.perSecond), float(rate.perSecond if rate.burst is None else rate.burst)
 
 
-def _keep(kept: KeptSpec) -> Keep:
+def _keep(kept: KeptEnded | KeptDead) -> Keep:
     return Keep(n=kept.count, ms=duration_ms(kept.age))
