@@ -1,0 +1,1 @@
+"""The protocol's model check: every interleaving of a small world, with each rule as a switch."""
