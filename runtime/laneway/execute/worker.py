@@ -312,6 +312,14 @@ class Worker:
             log.warning("could not deregister; the reaper will", error=str(error))
         await self._lease.stop()
 
+    @property
+    def failed(self) -> BaseException | None:
+        """What broke the main loop; None while all is well. The process has to end then: its tasks go elsewhere."""
+        task = self._loop_task
+        if task is None or not task.done() or task.cancelled():
+            return None
+        return task.exception()
+
     def view(self) -> dict[str, Any]:
         """What this worker does now, for health and debugging."""
         return {

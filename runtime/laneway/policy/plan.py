@@ -60,14 +60,19 @@ class PoolPlan:
 
 
 def plan_config(
-    current: QueueConfig | None, manifests: QueueManifests, *, empty_lanes: frozenset[str] = frozenset()
+    current: QueueConfig | None,
+    manifests: QueueManifests,
+    *,
+    empty_lanes: frozenset[str] = frozenset(),
+    source: str | None = None,
 ) -> tuple[QueueConfig, dict[str, TenantConfig]]:
     """The live configuration of a queue, and the settings of tenants that have their own.
 
     A lane keeps its number for as long as it is in ``current``. One that is no longer wanted stays as
     ``gone``: it accepts nothing and is worked off. ``empty_lanes`` names lanes that have no task in any
     state, ended ones included, as was seen while ``current`` was in force: of these, those already ``gone``
-    are dropped, and only then can their numbers be given away. The version is that of ``current``, or one
+    are dropped, and only then can their numbers be given away. ``source`` (direct or kafka) is used in place of
+    the manifest's, by those who run it where there is no Kafka. The version is that of ``current``, or one
     more if anything differs.
 
     Raises:
@@ -84,7 +89,7 @@ def plan_config(
     planned = QueueConfig(
         lanes=lanes,
         version=current.version if current else 1,
-        source=manifests.queue.source.lower(),
+        source=source or manifests.queue.source.lower(),
         paused=spec.paused,
         default_lane=default_lane(manifests),
         durability=spec.durability.lower(),

@@ -106,6 +106,11 @@ class RedisStore:
         return bool(reply[0] == b"ok")
 
     @property
+    def cached_config(self) -> QueueConfig:
+        """The configuration last read (the defaults before that)."""
+        return self._config or QueueConfig()
+
+    @property
     def config_hash(self) -> str:
         """The hash of the configuration last read ('' before)."""
         return self._hash

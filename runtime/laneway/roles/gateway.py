@@ -1,0 +1,57 @@
+"""The gateway role: the HTTP API of one or more queues."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from laneway.errors import ConfigError
+from laneway.gateway.app import build_app
+from laneway.gateway.server import HttpServer
+from laneway.kit.health import Health
+from laneway.kit.logs import get_logger, setup_logging
+from laneway.roles.process import refuse, run_role
+from laneway.roles.stores import make_store
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """``port`` 0: any free one (it is logged)."""
+
+    redis: str
+    queues: tuple[str, ...]
+    namespace: str = "default"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    log_format: str = "console"
+    log_level: str = "info"
+    cluster: bool = False
+
+
+def run_gateway(options: GatewayOptions) -> int:
+    """Runs until told to stop; the exit code is 0, or 2 for wrong settings."""
+    setup_logging(options.log_level, options.log_format)
+    return run_role(lambda stop: _serve(options, stop))
+
+
+async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
+    stores = {
+        queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster)
+        for queue in options.queues
+    }
+    health = Health()
+    server = HttpServer(build_app(stores, health=health), options.host, options.port, health=health)
+    try:
+        await server.start()
+        _log.info("gateway ready", url=f"http://{options.host}:{server.port}", queues=list(options.queues))
+        await stop.wait()
+    except ConfigError as error:
+        return refuse(error)
+    finally:
+        await server.stop()
+        for store in stores.values():
+            await store.close()
+    _log.info("gateway stopped")
+    return 0

@@ -1,0 +1,246 @@
+"""Everything of some manifests on one machine: Redis, gateway, pollers and workers as child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from laneway.adapters.embedded import EmbeddedRedis
+from laneway.adapters.redis import RedisStore
+from laneway.errors import ConfigError
+from laneway.kit.logs import get_logger
+from laneway.lanes.configure import apply_configuration
+from laneway.model.config import QueueConfig, TenantConfig
+from laneway.model.manifests import Manifests, QueueManifests
+from laneway.policy.plan import plan_config, plan_pool
+from laneway.roles.process import SUPERVISOR_ENV
+from laneway.roles.supervisor import Child, Supervisor
+from laneway.roles.worker import WorkerOptions, worker_command
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """``redis`` and ``kafka`` name real servers; without ``redis`` an embedded one keeps its data in ``data`` (None: a
+    temporary folder). ``port`` is the gateway's (0: no gateway). ``app_folders`` are searched for the pools' apps."""
+
+    redis: str | None = None
+    kafka: str | None = None
+    data: Path | None = None
+    port: int = 8080
+    app_folders: tuple[Path, ...] = ()
+    log_format: str = "console"
+    log_level: str = "info"
+
+
+class LocalStack:
+    """Runs manifests. ``start`` returns when every queue is configured and every process was started."""
+
+    def __init__(self, manifests: Manifests, options: LocalOptions) -> None:
+        self.manifests = manifests
+        self.options = options
+        self.redis_url = options.redis or ""
+        self._embedded: EmbeddedRedis | None = None
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues."""
+        return [queue.name for queue in self.manifests.queues]
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the queues; one stack serves one."""
+        return self.manifests.queues[0].namespace
+
+    @property
+    def children(self) -> list[Child]:
+        """The processes that it keeps running."""
+        return self._supervisor.children if self._supervisor else []
+
+    def store(self, queue: str) -> RedisStore:
+        """A store of one of its queues; the caller closes it."""
+        return RedisStore(self.redis_url, queue, namespace=self.namespace, cluster=self._cluster(queue))
+
+    def _cluster(self, queue: str) -> bool:
+        spec = self._manifest(queue).queue.spec.redis
+        return not self._embedded and self.options.redis is None and spec is not None and spec.topology == "Cluster"
+
+    def _manifest(self, queue: str) -> QueueManifests:
+        return next(manifest for manifest in self.manifests.queues if manifest.name == queue)
+
+    async def start(self) -> None:
+        """Starts it all.
+
+        Raises:
+            ConfigError: the manifests can't be run here; says what would be right.
+        """
+        self._check()
+        await self._start_redis()
+        try:
+            await self.configure()
+            self._supervisor = Supervisor(self._processes())
+            await self._supervisor.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _check(self) -> None:
+        if not self.manifests.queues:
+            raise ConfigError("there is no TaskQueue in the manifests: add one (kind: TaskQueue)")
+        namespaces = {queue.namespace for queue in self.manifests.queues}
+        if len(namespaces) > 1:
+            raise ConfigError(f"one laneway up runs one namespace, not {', '.join(sorted(namespaces))}")
+        for manifest in self.manifests.queues:
+            for pool in manifest.pools:
+                missing = [name for name in plan_pool(pool).env_required if name not in os.environ]
+                if missing:
+                    raise ConfigError(
+                        f"WorkerPool {pool.metadata.name}: {', '.join(missing)} come from a Secret in a cluster; set them "
+                        "in the environment here"
+                    )
+
+    async def _start_redis(self) -> None:
+        if self.options.redis:
+            return
+        urls = {
+            spec.url for manifest in self.manifests.queues if (spec := manifest.queue.spec.redis) and spec.url
+        }
+        if len(urls) == 1:
+            (self.redis_url,) = urls
+            return
+        if len(urls) > 1:
+            raise ConfigError("the queues name several Redis servers; choose one with --redis URL")
+        self._embedded = EmbeddedRedis(self.options.data, tcp=True)
+        await asyncio.to_thread(self._embedded.start)
+        self.redis_url = self._embedded.url
+
+    async def configure(self) -> None:
+        """Brings every queue's live configuration (and its topics) to the manifests; may be called again."""
+        for manifest in self.manifests.queues:
+            source = self.source(manifest)
+
+            def plan(
+                current: QueueConfig | None,
+                empty: frozenset[str],
+                manifest: QueueManifests = manifest,
+                source: str = source,
+            ) -> tuple[QueueConfig, Mapping[str, TenantConfig]]:
+                return plan_config(current, manifest, empty_lanes=empty, source=source)
+
+            store = self.store(manifest.name)
+            try:
+                config = await apply_configuration(store, plan)
+                for warning in await store.check_server():
+                    _log.warning(warning, queue=manifest.name)
+            finally:
+                await store.close()
+            if source == "kafka":
+                await self._ensure_topics(manifest)
+            lanes = [lane.name for lane in config.lanes if not lane.gone]
+            _log.info("queue configured", queue=manifest.name, version=config.version, source=source, lanes=lanes)
+
+    def source(self, manifest: QueueManifests) -> str:
+        """Where workers of the queue get their tasks here: without Kafka, straight from Redis."""
+        wanted = manifest.queue.source.lower()
+        if self.options.kafka:
+            return "kafka"
+        if wanted == "kafka":
+            _log.warning("no --kafka HOST:PORT: workers take tasks from Redis directly", queue=manifest.name)
+        return "direct"
+
+    async def _ensure_topics(self, manifest: QueueManifests) -> None:
+        from laneway.adapters.kafka.admin import ensure_topics
+        from laneway.adapters.kafka.names import Topics
+
+        kafka = manifest.queue.spec.kafka
+        workers = sum(plan_pool(pool).processes for pool in manifest.pools)
+        partitions = max(kafka.partitions if kafka else 4, workers)
+        assert self.options.kafka
+        await ensure_topics(
+            self.options.kafka, Topics.of(manifest.namespace, manifest.name), partitions=partitions
+        )
+
+    # -- processes
+
+    def _processes(self) -> list[Child]:
+        """In stop order: the gateway first (nothing new comes in), then workers finish, then the pollers."""
+        env = {
+            SUPERVISOR_ENV: str(os.getpid()),
+            "PYTHONPATH": os.pathsep.join(
+                [*(str(f.resolve()) for f in self.options.app_folders), os.environ.get("PYTHONPATH", "")]
+            ).rstrip(os.pathsep),
+        }
+        children: list[Child] = []
+        if self.options.port:
+            children.append(Child("gateway", self._gateway_command(), env, grace=15))
+        for manifest in self.manifests.queues:
+            children += self._worker_children(manifest, env)
+        for manifest in self.manifests.queues:
+            children.append(Child(f"poller-{manifest.name}", self._poller_command(manifest), env, grace=15))
+        return children
+
+    def _common(self) -> list[str]:
+        return [
+            "--redis", self.redis_url, "--namespace", self.namespace,
+            "--log-format", self.options.log_format, "--log-level", self.options.log_level,
+        ]  # fmt: skip
+
+    def _gateway_command(self) -> list[str]:
+        queues = [arg for queue in self.queues for arg in ("--queue", queue)]
+        return _laneway("gateway", *queues, "--host", "127.0.0.1", "--port", str(self.options.port), *self._common())
+
+    def _poller_command(self, manifest: QueueManifests) -> list[str]:
+        kafka = ["--kafka", self.options.kafka] if self.options.kafka else []
+        return _laneway("poller", "--queue", manifest.name, *kafka, *self._common())
+
+    def _worker_children(self, manifest: QueueManifests, env: Mapping[str, str]) -> list[Child]:
+        children = []
+        for pool in map(plan_pool, manifest.pools):
+            for i in range(pool.processes):
+                options = WorkerOptions(
+                    app=pool.app,
+                    redis=self.redis_url,
+                    queue=manifest.name,
+                    namespace=manifest.namespace,
+                    kafka=self.options.kafka,
+                    slots=pool.slots,
+                    threads=pool.threads,
+                    drain=pool.drain_s,
+                    recycle_tasks=pool.recycle_tasks,
+                    recycle_mb=pool.recycle_bytes // 1_048_576,
+                    log_format=self.options.log_format,
+                    log_level=self.options.log_level,
+                    name=f"{pool.name}-{i}",
+                    cluster=self._cluster(manifest.name),
+                )
+                children.append(
+                    Child(
+                        f"worker-{pool.name}-{i}",
+                        worker_command(options),
+                        {**env, **dict(pool.env)},
+                        grace=pool.drain_s + 15,
+                    )
+                )
+        return children
+
+    async def stop(self) -> None:
+        """Stops the processes in order, then Redis."""
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
+
+def _laneway(command: str, *args: str) -> list[str]:
+    return [sys.executable, "-m", "laneway", command, *args]
+
+
+def folders_of(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders that hold these manifests: where the pools' apps are looked for."""
+    return tuple(dict.fromkeys(path if path.is_dir() else path.parent for path in paths))

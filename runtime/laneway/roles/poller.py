@@ -1,0 +1,123 @@
+"""The poller role: promotion, reaping, tidying, relaying, and with Kafka dispatch."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from laneway.adapters.queue_metrics import QueueCollector
+from laneway.adapters.redis import RedisStore
+from laneway.adapters.redis.log import StreamEventLog
+from laneway.errors import ConfigError
+from laneway.gateway.ops import build_ops_app
+from laneway.gateway.server import HttpServer
+from laneway.gateway.watch import QueueWatch
+from laneway.kit.health import Health
+from laneway.kit.health_metrics import HealthCollector
+from laneway.kit.logs import get_logger, setup_logging
+from laneway.kit.metrics import new_registry
+from laneway.kit.service import Service
+from laneway.model.config import QueueConfig
+from laneway.ports.log import EventLog
+from laneway.roles.process import configured, refuse, run_role
+from laneway.roles.stores import make_store
+from laneway.tend.dispatcher import Dispatcher
+from laneway.tend.janitor import Janitor
+from laneway.tend.promoter import Promoter
+from laneway.tend.reaper import Reaper
+from laneway.tend.relay import Relay
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PollerOptions:
+    """``metrics_port`` 0: serve nothing."""
+
+    redis: str
+    queue: str
+    namespace: str = "default"
+    kafka: str | None = None
+    metrics_port: int = 0
+    log_format: str = "console"
+    log_level: str = "info"
+    cluster: bool = False
+
+
+def run_poller(options: PollerOptions) -> int:
+    """Runs until told to stop; the exit code is 0, or 2 for wrong settings."""
+    setup_logging(options.log_level, options.log_format)
+    return run_role(lambda stop: _poll(options, stop))
+
+
+def build_services(
+    options: PollerOptions, config: QueueConfig, stores: list[RedisStore], health: Health
+) -> list[Service]:
+    """The poller's duties, each with a store of its own where it waits on the queue. In the order to start them;
+    they stop in the opposite order, so that the reaper and the relay outlive what makes work for them.
+
+    Raises:
+        ConfigError: the queue dispatches by Kafka, and no broker was named.
+    """
+
+    def new_store() -> RedisStore:
+        store = make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)
+        stores.append(store)
+        return store
+
+    events: EventLog = StreamEventLog(new_store())
+    services: list[Service] = []
+    if options.kafka:
+        from laneway.adapters.kafka.log import KafkaEventLog
+        from laneway.adapters.kafka.names import Topics
+        from laneway.adapters.kafka.tasks import KafkaTaskPublisher
+
+        topics = Topics.of(options.namespace, options.queue)
+        events = KafkaEventLog(options.kafka, topics)
+        if config.source == "kafka":
+            publisher = KafkaTaskPublisher(options.kafka, topics)
+            services.append(Dispatcher(new_store(), publisher, health=health))
+    elif config.source == "kafka":
+        raise ConfigError(f"queue {options.queue} dispatches by Kafka: name its brokers with --kafka HOST:PORT")
+    name = f"{options.namespace}/{options.queue}"
+    return [
+        Relay(new_store(), events, name, health=health),
+        Janitor(new_store(), health=health),
+        Reaper(new_store(), health=health),
+        Promoter(new_store(), health=health),
+        *services,
+    ]
+
+
+async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
+    async with AsyncExitStack() as stack:
+        stores = [make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)]
+
+        async def close_stores() -> None:
+            for store in stores:
+                await store.close()
+
+        stack.push_async_callback(close_stores)
+        health, queues = Health(), QueueCollector()
+        try:
+            config = await configured(stores[0], stop)
+            if config is None:
+                return 0
+            services = build_services(options, config, stores, health)
+        except ConfigError as error:
+            return refuse(error)
+        if options.metrics_port:
+            registry = new_registry()
+            for collector in (queues, HealthCollector(health)):
+                registry.register(collector)
+            watch = QueueWatch(options.queue, stores[0], queues, health=health)
+            server = HttpServer(build_ops_app(health, registry), "0.0.0.0", options.metrics_port, health=health)
+            services += [watch, server]
+        for service in services:
+            await service.start()
+            stack.push_async_callback(service.stop)
+        _log.info("poller ready", queue=options.queue, source=config.source, kafka=options.kafka or "no")
+        await stop.wait()
+    _log.info("poller stopped", queue=options.queue)
+    return 0

@@ -1,0 +1,133 @@
+"""``laneway up``: the manifests on this machine, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from laneway.adapters.manifests import load_manifests
+from laneway.errors import ConfigError, LanewayError
+from laneway.kit.logs import get_logger, setup_logging
+from laneway.policy.plan import plan_pool
+from laneway.roles.local import LocalOptions, LocalStack, folders_of
+from laneway.roles.process import refuse, run_role
+
+_log = get_logger(__name__)
+
+STATE_FOLDER = Path(".laneway")
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """``data`` None: the folder ``.laneway``. ``port`` 0: any free one for the gateway."""
+
+    paths: tuple[Path, ...]
+    redis: str | None = None
+    kafka: str | None = None
+    data: Path | None = None
+    port: int = 8080
+    namespace: str = "default"
+    log_format: str = "console"
+    log_level: str = "info"
+
+
+def run_up(options: UpOptions) -> int:
+    """Runs until SIGINT or SIGTERM; SIGHUP reads the manifests again and applies what can change live. The exit code is
+    0, or 2 for wrong manifests or settings."""
+    setup_logging(options.log_level, options.log_format)
+    try:
+        manifests = load_manifests(options.paths, namespace=options.namespace)
+    except ConfigError as error:
+        Console(stderr=True, highlight=False, markup=False).print(str(error))
+        return 2
+    stack = LocalStack(
+        manifests,
+        LocalOptions(
+            redis=options.redis,
+            kafka=options.kafka,
+            data=options.data or STATE_FOLDER / "data",
+            port=options.port or _free_port(),
+            app_folders=folders_of(options.paths),
+            log_format=options.log_format,
+            log_level=options.log_level,
+        ),
+    )
+    return run_role(lambda stop: _up(stack, options, stop))
+
+
+async def _up(stack: LocalStack, options: UpOptions, stop: asyncio.Event) -> int:
+    try:
+        await stack.start()
+    except ConfigError as error:
+        return refuse(error)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: _reload_soon(stack, options))
+    state = STATE_FOLDER / "up.json"
+    state.parent.mkdir(exist_ok=True)
+    url = f"http://127.0.0.1:{stack.options.port}"
+    state.write_text(
+        json.dumps(
+            {
+                "redis": stack.redis_url,
+                "gateway": url,
+                "namespace": stack.namespace,
+                "queues": stack.queues,
+                "pid": os.getpid(),
+            }
+        )
+    )
+    try:
+        _show(stack, url)
+        await stop.wait()
+        _log.info("stopping: running tasks finish first")
+    finally:
+        state.unlink(missing_ok=True)
+        await stack.stop()
+    return 0
+
+
+_reloads: set[asyncio.Task[None]] = set()
+
+
+def _reload_soon(stack: LocalStack, options: UpOptions) -> None:
+    task = asyncio.create_task(_reload(stack, options))
+    _reloads.add(task)
+    task.add_done_callback(_reloads.discard)
+
+
+async def _reload(stack: LocalStack, options: UpOptions) -> None:
+    try:
+        stack.manifests = load_manifests(options.paths, namespace=options.namespace)
+        await stack.configure()
+    except LanewayError as error:
+        _log.error("the manifests were not applied; what was in force goes on", reason=str(error))
+
+
+def _show(stack: LocalStack, url: str) -> None:
+    """Says what runs and where, on stderr: logs go there too."""
+    table = Table(title="laneway up", title_justify="left")
+    for heading in ("queue", "lanes", "workers", "tasks come from"):
+        table.add_column(heading)
+    for manifest in stack.manifests.queues:
+        pools = [plan_pool(pool) for pool in manifest.pools]
+        lanes = ", ".join(lane.lane for lane in manifest.lanes) or "default"
+        workers = ", ".join(f"{p.name}: {p.processes} x {p.slots} slots" for p in pools) or "none (add a WorkerPool)"
+        table.add_row(manifest.name, lanes, workers, stack.source(manifest))
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(f"API     {url}/api/v1   (OpenAPI at {url}/openapi.json, metrics at {url}/metrics)")
+    console.print(f"Redis   {stack.redis_url}")
+    console.print("Stop with Ctrl-C: running tasks finish first.")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

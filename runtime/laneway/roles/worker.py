@@ -1,0 +1,233 @@
+"""The worker role: one process that runs handlers, or a supervisor over several of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from laneway.adapters.redis import RedisStore
+from laneway.client import App
+from laneway.dispatch.direct import DirectSource
+from laneway.errors import ConfigError
+from laneway.execute.executor import Executor
+from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
+from laneway.execute.worker import Worker, WorkerSettings
+from laneway.gateway.ops import build_ops_app
+from laneway.gateway.server import HttpServer
+from laneway.kit.health import Health
+from laneway.kit.health_metrics import HealthCollector
+from laneway.kit.logs import get_logger, setup_logging
+from laneway.kit.metrics import new_registry
+from laneway.kit.task_metrics import TaskMetrics
+from laneway.model.config import QueueConfig
+from laneway.ports.source import Source
+from laneway.roles.appload import load_app
+from laneway.roles.observing import OutcomeObserver
+from laneway.roles.process import SUPERVISOR_ENV, configured, refuse, run_role
+from laneway.roles.stores import make_store
+from laneway.roles.supervisor import RECYCLE_EXIT, Child, Supervisor
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """``app`` is ``package.module:app``. Times in seconds; 0 for ``recycle_*`` (tasks, MiB) means never and for
+    ``metrics_port`` none."""
+
+    app: str
+    redis: str
+    queue: str
+    namespace: str = "default"
+    kafka: str | None = None
+    slots: int = 16
+    threads: int = 16
+    processes: int = 1
+    drain: float = 25.0
+    recycle_tasks: int = 0
+    recycle_mb: int = 0
+    metrics_port: int = 0
+    log_format: str = "console"
+    log_level: str = "info"
+    name: str = ""
+    cluster: bool = False
+
+
+def run_worker(options: WorkerOptions) -> int:
+    """Runs until told to stop; the exit code is 0, 2 (wrong settings), or 75 (recycled: start it again)."""
+    setup_logging(options.log_level, options.log_format)
+    if options.processes > 1:
+        return run_role(lambda stop: _supervise(options, stop))
+    try:
+        app = load_app(options.app)
+    except ConfigError as error:
+        return refuse(error)
+    return run_role(lambda stop: _work(options, app, stop))
+
+
+def worker_command(options: WorkerOptions) -> list[str]:
+    """The command line of one worker process with these options."""
+    command = [sys.executable, "-m", "laneway", "worker", options.app]
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name in ("app", "cluster") or value in (None, ""):
+            continue
+        command += [f"--{field.name.replace('_', '-')}", str(value)]
+    return [*command, "--cluster"] if options.cluster else command
+
+
+async def _supervise(options: WorkerOptions, stop: asyncio.Event) -> int:
+    one = asdict(options) | {"processes": 1, "metrics_port": 0}
+    children = []
+    for i in range(options.processes):
+        # The first child serves metrics on the port that was asked for, the others on the ones after it.
+        port = options.metrics_port + i if options.metrics_port else 0
+        name = f"{options.name}-{i}" if options.name else ""
+        command = worker_command(WorkerOptions(**(one | {"metrics_port": port, "name": name})))
+        children.append(
+            Child(f"worker-{i}", command, {SUPERVISOR_ENV: str(os.getpid())}, grace=options.drain + 15)
+        )
+    supervisor = Supervisor(children)
+    await supervisor.start()
+    await stop.wait()
+    await supervisor.stop()
+    return 0
+
+
+def make_source(config: QueueConfig, store: RedisStore, kafka: str | None) -> Source:
+    """Where the worker's tasks come from, by what the queue says.
+
+    Raises:
+        ConfigError: the queue dispatches by Kafka, and no broker was named.
+    """
+    if config.source == "direct":
+        return DirectSource(store)
+    if not kafka:
+        raise ConfigError(f"queue {store.queue} dispatches by Kafka: name its brokers with --kafka HOST:PORT")
+    from laneway.adapters.kafka.names import Topics
+    from laneway.adapters.kafka.reader import PartitionReader
+    from laneway.adapters.kafka.records import decode_record
+    from laneway.dispatch.kafka import KafkaSource
+
+    topics = Topics.of(store.namespace, store.queue)
+    return KafkaSource(store, PartitionReader(kafka, topics.tasks, f"{topics.tasks}.workers"), decode_record)
+
+
+async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
+    def new_store() -> RedisStore:
+        return make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)
+
+    async with AsyncExitStack() as stack:
+        store = new_store()
+        stack.push_async_callback(store.close)
+        try:
+            config = await configured(store, stop)
+            if config is None:
+                return 0
+            source = make_source(config, store, options.kafka)
+        except ConfigError as error:
+            return refuse(error)
+        metrics, health = TaskMetrics(), Health()
+        state = await stack.enter_async_context(app.run_lifespan())
+        await app.connect(store)
+        worker = build_worker(
+            options, app, store, source, new_store, metrics=metrics, state=state, config=config
+        )
+        health.require("lease", lambda: None if worker.view()["lease_fresh"] else "the lease is not fresh")
+        if options.metrics_port:
+            registry = new_registry()
+            for collector in (metrics, HealthCollector(health)):
+                registry.register(collector)
+            server = HttpServer(build_ops_app(health, registry), "0.0.0.0", options.metrics_port, health=health)
+            await server.start()
+            stack.push_async_callback(server.stop)
+        await worker.start()
+        _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
+        code = await _until_done(worker, options, stop)
+        await worker.stop()
+        _log.info("worker stopped", worker=worker.name, done=worker.done)
+        return code
+
+
+def build_worker(
+    options: WorkerOptions,
+    app: App,
+    store: RedisStore,
+    source: Source,
+    new_store: Callable[[], RedisStore],
+    *,
+    metrics: TaskMetrics,
+    state: Any,
+    config: QueueConfig,
+) -> Worker:
+    """Puts one worker together: this is the only place that knows all its parts."""
+    numbers = metrics.queue(options.queue)
+    names = {lane.n: lane.name for lane in config.lanes}
+
+    def lane_name(n: int) -> str:
+        # Lanes come and go while this runs; the store has read the newest configuration.
+        if n not in names:
+            lane = store.cached_config.lane_number(n)
+            names[n] = lane.name if lane else str(n)
+        return names[n]
+
+    observer = OutcomeObserver(numbers, lane_name)
+    worker: Worker
+
+    async def extend(task_id: bytes, fence: int) -> bool | None:
+        return await store.extend(worker.incarnation, task_id, fence)
+
+    def make_executor(**callbacks: Any) -> Executor:
+        return Executor(
+            app.tasks,
+            lane_name=lane_name,
+            threads=options.threads,
+            app_path=options.app,
+            context_path="laneway.client.context:Context",
+            middleware=app.execution_middleware(extend),
+            make_context=app.context_factory(extend),
+            state=state,
+            observe=observer,
+            default_max_attempts=config.max_attempts,
+            **callbacks,
+        )
+
+    def on_exchange(settled: int, received: int, seconds: float) -> None:
+        (numbers.settle if settled else numbers.dispatch).observe(seconds)
+
+    worker = Worker(
+        store,
+        source,
+        new_store,
+        make_executor,
+        WorkerSettings(name=options.name, slots=options.slots, drain=options.drain),
+        on_exchange=on_exchange,
+        average_ms=observer.average_ms,
+    )
+    return worker
+
+
+async def _until_done(worker: Worker, options: WorkerOptions, stop: asyncio.Event) -> int:
+    """Waits until the worker has to go: told to stop, told to drain, or full of what it has done."""
+    limits = RecycleLimits(options.recycle_tasks, options.recycle_mb * 1_048_576)
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.draining.wait())]
+    try:
+        while True:
+            done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return 0
+            if worker.failed:
+                _log.error("the main loop broke; the process ends and is started anew", exc_info=worker.failed)
+                return 1
+            why = why_recycle(limits, worker.done, resident_bytes() if limits.max_rss else 0)
+            if why:
+                _log.info("recycling", reason=why)
+                return RECYCLE_EXIT
+    finally:
+        for wait in waits:
+            wait.cancel()
