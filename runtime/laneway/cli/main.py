@@ -1,0 +1,118 @@
+"""The program ``laneway``: its commands, and the one place where errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from laneway.cli.bench import bench
+from laneway.cli.dead import dead
+from laneway.cli.demo import demo
+from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
+from laneway.cli.gateway import gateway
+from laneway.cli.groups import CommandGroup
+from laneway.cli.poller import poller
+from laneway.cli.stats import stats
+from laneway.cli.submit import submit
+from laneway.cli.task import task
+from laneway.cli.up import up
+from laneway.cli.version import version
+from laneway.cli.worker import worker
+from laneway.errors import LanewayError
+
+
+@dataclass(slots=True)
+class Settings:
+    """What options of the program itself said, for the end of the run."""
+
+    debug: bool = False
+
+
+class Program(CommandGroup):
+    """The group of all commands. Commands return their exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Runs a command and exits the process with its code."""
+        settings = Settings()
+        try:
+            code = super().main(args, "laneway", complete_var, standalone_mode=False, obj=settings, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has seen enough (laneway ... | head). What is left in the buffer must
+            # not fail a second time when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = Exit.OK
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("laneway: interrupted", err=True)
+            code = Exit.INTERRUPTED
+        except Exception as error:
+            code = _complain(error, settings)
+        sys.exit(int(code or 0))
+
+
+def _complain(error: Exception, settings: Settings) -> Exit:
+    """One line on stderr about what went wrong, and the exit code for it."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return Exit.USAGE
+    if settings.debug:
+        traceback.print_exception(error)
+    who, hint = "laneway", ""
+    match error:
+        case click.ClickException():
+            code = Exit.USAGE if isinstance(error, click.UsageError | click.FileError) else Exit.FAILED
+            text = error.format_message()
+            ctx = getattr(error, "ctx", None)
+            if ctx is not None:
+                who = ctx.command_path
+                hint = f" (see: {who} --help)"
+        case Failure():
+            code, text = error.code, str(error)
+        case LanewayError():
+            code, text = exit_of(error), str(error)
+        case _:
+            code, text = Exit.FAILED, f"internal error, {type(error).__name__}: {error}"
+            hint = "" if settings.debug else " (for the traceback: laneway --debug ...)"
+    click.echo(f"{who}: {one_line(text)}{hint}", err=True)
+    return code
+
+
+_CODES = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANING.items())
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=f"\b\nExit codes:\n{_CODES}\n\n\b\n"
+    "Start here:\n"
+    "  laneway demo\n"
+    "  laneway up -f examples/quickstart\n"
+    "  laneway stats --watch",
+)
+@click.option("--debug", is_flag=True, envvar="LANEWAY_DEBUG", help="Show the traceback of an error.")
+@click.pass_obj
+def main(settings: Settings, debug: bool) -> None:
+    """A distributed priority task queue on Redis and Kafka.
+
+    Client commands find their queue by --redis, --namespace and --queue, by the environment, or by the
+    `laneway up` that runs in this folder. With --json they write JSON on standard output and nothing else;
+    messages always go to standard error.
+    """
+    settings.debug = debug
+
+
+for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, version):
+    main.add_command(_command)

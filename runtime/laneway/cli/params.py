@@ -1,0 +1,135 @@
+"""Types of options and arguments. Each says in its message what would be right."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from laneway.kit.ids import id_bytes, id_text
+from laneway.kit.names import dns_label
+from laneway.kit.quantities import duration_ms
+
+_APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+class Checked(click.ParamType[Any]):
+    """A type made of a function that returns the value, or raises ValueError saying what would be right."""
+
+    def __init__(self, name: str, check: Callable[[str], Any]) -> None:
+        self.name = name
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The checked value; a default that is no text any more is taken as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._check(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def seconds(text: str) -> float:
+    """Seconds of "2.5" or "1h30m". Raises ValueError."""
+    try:
+        number = float(text)
+    except ValueError:
+        return duration_ms(text) / 1000.0
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"must be seconds from 0, or a duration such as '30s' or '1h30m', not {text!r}")
+    return number
+
+
+def moment(text: str) -> datetime:
+    """A time with its zone. Raises ValueError."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"must be an RFC 3339 time such as 2030-01-31T08:00:00Z, not {text[:40]!r}"
+        ) from None
+    if when.tzinfo is None:
+        raise ValueError(f"must say its time zone: {text}Z for UTC, or {text}+01:00, for example")
+    return when
+
+
+def task_id(text: str) -> bytes:
+    """The bytes of a task id. Raises ValueError."""
+    raw = id_bytes(text)
+    if id_text(raw) != text.lower():
+        raise ValueError(f"is no task id, though it looks like one (its last character is wrong): {text!r}")
+    return raw
+
+
+def redis_url(text: str) -> str:
+    """A URL that a Redis client takes. Raises ValueError."""
+    right = "such as redis://127.0.0.1:6379, rediss://user:password@host:6380/0 or unix:///run/redis.sock"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as error:
+        raise ValueError(f"must be a URL {right}: {error}") from None
+    if url.scheme not in ("redis", "rediss", "unix"):
+        better = f"; perhaps redis://{text}" if _ADDRESS.fullmatch(text) else ""
+        raise ValueError(f"must be a URL {right}{better}")
+    if url.scheme == "unix":
+        if not url.path:
+            raise ValueError(f"must name the socket's path, {right}")
+    elif not url.hostname or port == 0:
+        raise ValueError(f"must name a host and a port from 1 to 65535, {right}")
+    elif url.path.strip("/") and not url.path.strip("/").isdecimal():
+        raise ValueError(f"must end with the number of a database (or nothing), {right}")
+    return text
+
+
+def kafka_servers(text: str) -> str:
+    """Comma-separated addresses of brokers. Raises ValueError."""
+    for address in text.split(","):
+        match = _ADDRESS.fullmatch(address)
+        if not match or not 1 <= int(match[2]) <= 65_535:
+            raise ValueError(
+                f"must be HOST:PORT, or several with commas between, such as kafka:9092, not {address[:60]!r}"
+            )
+    return text
+
+
+def app_path(text: str) -> str:
+    """The import path of an App. Raises ValueError."""
+    if _APP.fullmatch(text):
+        return text
+    hint = ""
+    if text.endswith(".py") or "/" in text:
+        hint = "; a module is named with dots and without .py"
+    elif ":" not in text and "." in text:
+        hint = "; perhaps " + ":".join(text.rsplit(".", 1))
+    raise ValueError(f"must be package.module:app, not {text[:80]!r}{hint}")
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """The two sides of "name=value". Raises ValueError."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"must be NAME=VALUE, not {text[:60]!r}")
+    return name, value
+
+
+def _name(text: str) -> str:
+    return dns_label(text, "it")
+
+
+SECONDS = Checked("duration", seconds)
+MOMENT = Checked("time", moment)
+TASK_ID = Checked("id", task_id)
+REDIS_URL = Checked("url", redis_url)
+KAFKA = Checked("host:port", kafka_servers)
+APP = Checked("package.module:app", app_path)
+KEY_VALUE = Checked("name=value", key_value)
+NAME = Checked("name", _name)
+PORT = click.IntRange(0, 65_535)

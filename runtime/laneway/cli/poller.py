@@ -1,0 +1,34 @@
+"""``laneway poller``: promotion, reaping, relaying, and dispatch to Kafka."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from laneway.cli.options import kafka_option, log_format, one_queue_option, role_options
+from laneway.cli.params import PORT
+
+
+@click.command(short_help="Run the poller of a queue.")
+@one_queue_option
+@kafka_option
+@click.option(
+    "--metrics-port", type=PORT, default=0, show_default=True, envvar="LANEWAY_METRICS_PORT",
+    show_envvar=True, help="Where to serve metrics and health; 0: nowhere.",
+)  # fmt: skip
+@role_options
+def poller(**options: Any) -> int:
+    """Run the poller of a queue: due tasks, dead workers, the log of events.
+
+    Several pollers of one queue may run at once.
+
+    \b
+    Examples:
+      laneway poller -q orders
+      laneway poller -q orders --redis redis://redis:6379 --kafka kafka:9092
+    """
+    from laneway.roles.poller import PollerOptions, run_poller
+
+    options["log_format"] = log_format(options["log_format"])
+    return run_poller(PollerOptions(**options))

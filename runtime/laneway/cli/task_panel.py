@@ -1,0 +1,107 @@
+"""A task for people to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from laneway.cli.output import ago, clock, print_drawn, safe, span
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from laneway.gateway.bodies import AttemptErrorBody, TaskAnswer
+
+STYLES = {
+    "queued": "cyan",
+    "scheduled": "cyan",
+    "parked": "yellow",
+    "blocked": "yellow",
+    "dispatched": "blue",
+    "running": "blue",
+    "succeeded": "green",
+    "dead": "red",
+    "cancelled": "magenta",
+    "expired": "magenta",
+}
+
+
+def print_task(task: TaskAnswer) -> None:
+    """Draws all that is known of a task on standard output."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_facts(task)]
+    parts += _section("payload", _pretty(task.payload))
+    for error in task.errors:
+        parts += _section(_error_title(error), safe(error.traceback or error.message).rstrip(), "red")
+    if task.state == "succeeded":
+        parts += _section("result", _pretty(task.result))
+    style = STYLES.get(task.state, "")
+    title = Text.assemble(("task ", ""), (task.id, "bold"), " ", (task.state, f"bold {style}"))
+    print_drawn(Panel(Group(*parts), title=title, title_align="left", border_style=style, padding=(0, 1)))
+
+
+def _facts(task: TaskAnswer) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows: list[tuple[str, str]] = [
+        ("type", task.type),
+        ("queue", task.queue),
+        ("lane", f"{task.lane}, priority {task.priority}"),
+        ("attempts", _attempts(task)),
+        ("submitted", f"{clock(task.submitted_at)} ({ago(task.submitted_at)})"),
+        (f"{task.state} since", f"{clock(task.state_since)} ({ago(task.state_since)})"),
+    ]
+    if task.run_at:
+        rows.append(("due", clock(task.run_at)))
+    if task.tenant:
+        rows.append(("tenant", task.tenant))
+    if task.idempotency_key is not None:
+        rows.append(("key", task.idempotency_key))
+    if task.timeout:
+        rows.append(("timeout", span(task.timeout)))
+    if task.start_timeout:
+        rows.append(("start timeout", span(task.start_timeout)))
+    if task.labels:
+        rows.append(("labels", ", ".join(f"{name}={value}" for name, value in task.labels.items())))
+    if task.description:
+        rows.append(("description", task.description))
+    if task.trace:
+        rows.append(("trace", task.trace))
+    if task.cancel_requested:
+        rows.append(("asked to stop", "yes; its worker confirms"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(Text(name), Text(safe(value)))
+    return grid
+
+
+def _attempts(task: TaskAnswer) -> str:
+    crashes = f", {task.crashes} of them ended with the worker's death" if task.crashes else ""
+    return f"{task.attempts} of {task.max_attempts}{crashes}"
+
+
+def _error_title(error: AttemptErrorBody) -> str:
+    number = f"attempt {error.attempt}: " if error.attempt else ""
+    where = f" on {error.worker}" if error.worker else ""
+    message = f": {error.message}" if error.traceback and error.message else ""
+    when = f" at {clock(error.at)}" if error.at else ""
+    return safe(f"{number}{error.kind}{message}{where}{when}").replace("\n", " ")
+
+
+def _section(title: str, body: str, style: str = "dim") -> list[RenderableType]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(), Text(title, style)]
+    return [*parts, Padding(Text(body), (0, 0, 0, 2))] if body else parts
+
+
+def _pretty(value: Any) -> str:
+    import msgspec
+
+    return safe(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

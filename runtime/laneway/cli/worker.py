@@ -1,0 +1,84 @@
+"""``laneway worker``: runs an app's handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from laneway.cli.options import default_name, kafka_option, log_format, one_queue_option, role_options
+from laneway.cli.params import APP, PORT, SECONDS
+
+
+@click.command()
+@click.argument("app", type=APP, envvar="LANEWAY_APP", metavar="PACKAGE.MODULE:APP")
+@one_queue_option
+@kafka_option
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 10_000),
+    default=16,
+    show_default=True,
+    help="Tasks that one process runs at once.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1_000),
+    default=16,
+    show_default=True,
+    help="Threads of one process, for handlers that are not async.",
+)
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes."
+)
+@click.option(
+    "--drain",
+    type=SECONDS,
+    default=25.0,
+    help="How long to wait for running tasks when told to stop.  [default: 25s]",
+)
+@click.option(
+    "--recycle-tasks",
+    type=click.IntRange(0, 1_000_000_000),
+    default=0,
+    show_default=True,
+    help="Replace a process after so many tasks; 0: never.",
+)
+@click.option(
+    "--recycle-mb",
+    type=click.IntRange(0, 1_048_576),
+    default=0,
+    show_default=True,
+    help="Replace a process that has grown to so many MB; 0: never.",
+)
+@click.option(
+    "--metrics-port",
+    type=PORT,
+    default=0,
+    show_default=True,
+    envvar="LANEWAY_METRICS_PORT",
+    show_envvar=True,
+    help="Where to serve metrics and health; 0: nowhere.",
+)
+@click.option(
+    "--name", envvar="LANEWAY_WORKER_NAME", show_envvar=True, help="The worker's name.  [default: HOST-PID]"
+)
+@role_options
+def worker(name: str | None, **options: Any) -> int:
+    """Run the tasks of a queue with the handlers of an app.
+
+    SIGTERM or Ctrl-C stops it gently: it takes nothing new, waits for what runs, and hands back the rest.
+    Exit code 75: it has done its --recycle-tasks or grown to its --recycle-mb, and wants to be started again
+    (with --processes over 1 that is done here).
+
+    \b
+    Examples:
+      laneway worker orders.tasks:app -q orders
+      laneway worker orders.tasks:app -q orders --slots 50 --processes 2 --drain 1m
+    """
+    from laneway.roles.worker import WorkerOptions, run_worker
+
+    if name is not None and not (1 <= len(name) <= 128 and name.isprintable()):
+        raise click.BadParameter("must have 1 to 128 printable characters", param_hint="'--name'")
+    options["log_format"] = log_format(options["log_format"])
+    return run_worker(WorkerOptions(name=name or default_name(), **options))
