@@ -39,10 +39,10 @@ def _claims(count: int, task: str) -> list[Claimed]:
     return [Claimed(id, 1, 1, 0, 0, stored) for id in new_task_ids(count)]
 
 
-async def measure(count: int, slots: int, timeout: float, kind: HandlerKind) -> dict[str, Any]:
+async def measure(count: int, slots: int, limit: float, kind: HandlerKind) -> dict[str, Any]:
     """Keeps ``slots`` tasks in the executor until ``count`` are settled."""
     fn = noop if kind is HandlerKind.ASYNC else noop_blocking
-    task = TaskDef("noop", fn, kind, msgspec.msgpack.decode, msgspec.msgpack.encode, timeout=timeout)
+    task = TaskDef("noop", fn, kind, msgspec.msgpack.decode, msgspec.msgpack.encode, timeout=limit)
     settled: list[Settlement] = []
     news = asyncio.Event()
 

@@ -41,6 +41,11 @@ def mark(path: str, text: str = "") -> None:
     part.rename(path)
 
 
+def exists(path: str) -> bool:
+    """Whether a test has written a file."""
+    return os.path.exists(path)
+
+
 async def echo(value: Any = None) -> Any:
     return value
 
@@ -86,14 +91,14 @@ async def swallows(release: str, result: Any = None) -> Any:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         mark(release + ".asked")
-    while not os.path.exists(release):
-        await asyncio.sleep(0.005)
+    while not exists(release):
+        await asyncio.to_thread(time.sleep, 0.005)
     return result
 
 
 def blocks(release: str, ctx: ContextData | None = None, result: Any = None) -> Any:
     mark(release + ".started", threading.current_thread().name)
-    while not os.path.exists(release):
+    while not exists(release):
         if ctx is not None and ctx.cancelled.wait(0.005):
             return result
         time.sleep(0.005)
@@ -163,6 +168,8 @@ def _decode(payload: bytes) -> dict[str, Any]:
     arguments = msgspec.msgpack.decode(payload)
     if "forbidden" in arguments:
         raise InvalidTask("forbidden: no such argument")
+    if "broken" in arguments:
+        raise RuntimeError("the decoder is broken")
     return arguments  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,6 @@
 """Holds an executor with what tests ask of it: claims, waiting with a deadline, and an exact account of endings."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,8 +60,9 @@ async def until(condition: Callable[[], Any], what: str) -> None:
 
 async def written(path: str | Path) -> str:
     """Waits for a handler's mark and returns its text."""
-    await until(lambda: os.path.exists(path), f"{path} written")
-    return Path(path).read_text()
+    file = Path(path)
+    await until(file.exists, f"{path} written")
+    return await asyncio.to_thread(file.read_text)
 
 
 def gone(pid: int) -> bool:

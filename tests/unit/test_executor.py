@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.executor_app import tasks
+from tests.unit.executor_bench import SECONDS, Bench, claim, error_of, result_of, until, written
 
 from laneway.errors import ConfigError
 from laneway.execute.executor import Executor
+from laneway.kit.ids import id_text
 from laneway.kit.logs import current_scope
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.task import HandlerKind, TaskDef
-from tests.unit.executor_app import tasks
-from tests.unit.executor_bench import SECONDS, Bench, claim, error_of, result_of, until, written
 
 
 @pytest.fixture
@@ -100,7 +101,9 @@ async def test_a_traceback_begins_at_the_handler(make: Make) -> None:
 
 
 @pytest.mark.parametrize("type", ["echo", "about"])
-async def test_arguments_that_do_not_fit_are_dead_and_the_handler_is_not_called(make: Make, type: str) -> None:
+async def test_arguments_that_do_not_fit_are_dead_and_the_handler_is_not_called(
+    make: Make, type: str
+) -> None:
     settlement = await make().run(type, {"forbidden": 1})
     assert settlement.kind is Kind.DEAD
     assert (error_of(settlement).kind, error_of(settlement).message) == (
@@ -141,16 +144,23 @@ async def test_a_result_that_can_not_be_kept_is_dead(make: Make) -> None:
 async def test_a_handler_in_a_thread_gets_a_context(make: Make) -> None:
     bench = make(state={"db": 1})
     settlement = await bench.run("about", attempt=2, fence=9, tenant="acme", timeout=30)
-    assert {"attempt": 2, "fence": 9, "lane": "lane-1", "tenant": "acme", "deadline": True, "worker": "w1"}.items() <= (
-        result_of(settlement).items()
-    )
+    assert {
+        "attempt": 2,
+        "fence": 9,
+        "lane": "lane-1",
+        "tenant": "acme",
+        "deadline": True,
+        "worker": "w1",
+    }.items() <= (result_of(settlement).items())
 
 
 async def test_the_injected_factory_makes_the_context(make: Make) -> None:
     def handler(ctx: Any) -> Any:
         return ctx
 
-    task = TaskDef("t", handler, HandlerKind.THREAD, lambda raw: {}, lambda result: result, takes_context="ctx")
+    task = TaskDef(
+        "t", handler, HandlerKind.THREAD, lambda raw: {}, lambda result: result, takes_context="ctx"
+    )
     bench = make(tasks={"t": task}, make_context=lambda data: b"made for " + data.type.encode())
     assert (await bench.run("t")).data == b"made for t"
 
@@ -169,11 +179,11 @@ async def test_threads_are_bounded_and_the_rest_waits_its_turn(make: Make, tmp_p
     names = [await written(f"{path}.started") for path in release[:2]]
     assert len(set(names)) == 2
     assert bench.executor.busy == 3
-    assert not Path(f"{release[2]}.started").exists()
-    Path(release[0]).touch()
+    assert not (tmp_path / "r2.started").exists()
+    (tmp_path / "r0").touch()
     await written(f"{release[2]}.started")
-    for path in release[1:]:
-        Path(path).touch()
+    for name in ("r1", "r2"):
+        (tmp_path / name).touch()
     settled = await bench.ended(*claims)
     assert [result_of(s) for s in settled if s] == [0, 1, 2]
 
@@ -191,7 +201,9 @@ async def test_an_async_handler_past_its_timeout_is_cancelled(make: Make) -> Non
 
 
 async def test_the_timeout_of_the_task_type_holds_where_the_submitter_gave_none(make: Make) -> None:
-    quick = TaskDef("quick", tasks["waits"].fn, HandlerKind.ASYNC, lambda raw: {}, lambda r: None, timeout=0.05)
+    quick = TaskDef(
+        "quick", tasks["waits"].fn, HandlerKind.ASYNC, lambda raw: {}, lambda r: None, timeout=0.05
+    )
     settlement = await make(tasks={"quick": quick}).run("quick")
     assert error_of(settlement).kind == "timeout"
 
@@ -213,7 +225,9 @@ async def test_a_handler_that_swallows_the_cancellation_keeps_its_slot_until_it_
     assert bench.executor.busy == 0
 
 
-async def test_a_handler_in_a_thread_past_its_timeout_is_told_by_its_context(make: Make, tmp_path: Path) -> None:
+async def test_a_handler_in_a_thread_past_its_timeout_is_told_by_its_context(
+    make: Make, tmp_path: Path
+) -> None:
     bench = make()
     aware = claim("blocks-aware", {"release": str(tmp_path / "never"), "result": 1}, timeout=0.05)
     bench.start(aware)
@@ -276,10 +290,15 @@ async def test_a_task_cancelled_before_its_handler_began_never_runs(make: Make, 
     assert not (tmp_path / "s").exists()
 
 
-async def test_a_task_cancelled_while_it_waits_for_a_thread_settles_at_once(make: Make, tmp_path: Path) -> None:
+async def test_a_task_cancelled_while_it_waits_for_a_thread_settles_at_once(
+    make: Make, tmp_path: Path
+) -> None:
     bench = make(threads=1)
     release = tmp_path / "r"
-    first, second = claim("blocks", {"release": str(release)}), claim("blocks", {"release": str(tmp_path / "x")})
+    first, second = (
+        claim("blocks", {"release": str(release)}),
+        claim("blocks", {"release": str(tmp_path / "x")}),
+    )
     bench.start(first, second)
     await written(f"{release}.started")
     bench.executor.cancel(second.id)
@@ -361,13 +380,19 @@ async def test_nothing_begins_while_the_lease_is_not_known_to_be_fresh(make: Mak
     ]
     bench.start(*claims)
     assert await bench.ended(*claims) == [None, None]
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b.started").exists()
 
 
-async def test_the_lease_is_looked_at_when_a_handler_begins_not_when_it_was_given(make: Make, tmp_path: Path) -> None:
+async def test_the_lease_is_looked_at_when_a_handler_begins_not_when_it_was_given(
+    make: Make, tmp_path: Path
+) -> None:
     bench = make(threads=1)
     release = tmp_path / "r"
-    first, second = claim("blocks", {"release": str(release)}), claim("blocks", {"release": str(tmp_path / "x")})
+    first, second = (
+        claim("blocks", {"release": str(release)}),
+        claim("blocks", {"release": str(tmp_path / "x")}),
+    )
     bench.start(first, second)
     await written(f"{release}.started")
     bench.fresh = False
@@ -413,7 +438,9 @@ async def test_stopping_past_its_grace_hands_everything_back_without_a_word_agai
     # What still runs says nothing any more; the bench refuses a second settlement.
     for name in ("thread", "swallows"):
         (tmp_path / name).touch()
-    await until(lambda: not any(t.name.startswith("laneway-handler") for t in threading.enumerate()), "threads ended")
+    await until(
+        lambda: not any(t.name.startswith("laneway-handler") for t in threading.enumerate()), "threads ended"
+    )
     assert not (tmp_path / "queued.started").exists()
 
 
@@ -462,8 +489,6 @@ async def test_log_lines_are_marked_with_the_task_on_the_loop_and_in_threads(mak
     kinds = {"a": (look_async, HandlerKind.ASYNC), "t": (look, HandlerKind.THREAD)}
     bench = make(tasks={n: TaskDef(n, f, k, lambda raw: {}, lambda r: None) for n, (f, k) in kinds.items()})
     first, second = await bench.run("a", attempt=2), await bench.run("t", attempt=3)
-    from laneway.kit.ids import id_text
-
     assert seen == [(id_text(first.id), 2, None), (id_text(second.id), 3, None)]
 
 
@@ -520,7 +545,13 @@ async def test_each_settled_attempt_is_observed(make: Make) -> None:
     await bench.run("echo", tenant="acme")
     await bench.run("fails", attempt=2)
     first, second = bench.observed
-    assert (first.type, first.lane, first.tenant, first.kind, first.crashed) == ("echo", 1, "acme", Kind.COMPLETE, False)
+    assert (first.type, first.lane, first.tenant, first.kind, first.crashed) == (
+        "echo",
+        1,
+        "acme",
+        Kind.COMPLETE,
+        False,
+    )
     assert 0 <= first.wait_ms < 60_000
     assert 0 <= first.seconds < SECONDS
     assert (second.kind, second.wait_ms) == (Kind.RETRY, -1)

@@ -96,7 +96,12 @@ def test_a_snooze_at_the_last_attempt_is_still_a_snooze() -> None:
     ],
 )  # fmt: skip
 def test_a_failure_is_tried_again_by_policy_until_attempts_are_used_up(
-    number: int, raised: BaseException, more: dict[str, Any], override: Backoff | None, kind: Kind, delay_ms: float
+    number: int,
+    raised: BaseException,
+    more: dict[str, Any],
+    override: Backoff | None,
+    kind: Kind,
+    delay_ms: float,
 ) -> None:
     decision = outcome.of_exception(task(**more), attempt(number, backoff=override), raised)
     assert (decision.kind, decision.delay_ms, decision.crashed) == (kind, delay_ms, False)

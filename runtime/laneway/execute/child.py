@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from laneway.execute.wire import Reply, Request, frame, receive
 from laneway.kit.ids import id_text
 from laneway.kit.logs import enter_task, leave_task
 from laneway.model.context import ContextData, ContextFactory
-from laneway.model.envelope import decode_stored
+from laneway.model.envelope import Envelope, decode_stored
 from laneway.model.task import HandlerKind, TaskDef
 from laneway.policy import outcome
 from laneway.policy.outcome import Attempt, Decision
@@ -72,22 +73,15 @@ def _run(
     facts = Attempt(request.attempt, request.max_attempts, request.worker, started, env.body.backoff)
     if task is None:
         return outcome.of_unknown_type(facts, env.body.type, tasks.keys()), True
-    try:
-        arguments = task.decode(env.body.payload)
-    except InvalidTask as error:
-        return outcome.of_bad_arguments(task, facts, error), True
-    if task.takes_context is not None:
-        context = ContextData(
-            id=request.id, fence=request.fence, type=env.body.type, attempt=request.attempt,
-            max_attempts=request.max_attempts, crashes=request.crashes, lane=request.lane, tenant=env.tenant,
-            priority=env.priority, labels=env.body.labels or {}, trace=env.body.trace, worker=request.worker,
-            submitted_ms=env.submitted_ms, started_ms=started,
-            deadline=time.monotonic() + request.timeout if request.timeout else None,
-            cancelled=stop.seen, arguments=arguments,
-        )  # fmt: skip
-        arguments = {**arguments, task.takes_context: make_context(context) if make_context else context}
     token = enter_task(id_text(request.id), request.attempt, env.body.trace)
     try:
+        try:
+            arguments = task.decode(env.body.payload)
+        except InvalidTask as error:
+            return outcome.of_bad_arguments(task, facts, error), True
+        if task.takes_context is not None:
+            context = _context(request, env, stop, started, arguments)
+            arguments = {**arguments, task.takes_context: make_context(context) if make_context else context}
         result = _call(task, arguments, stop)
     except BaseException as error:
         facts.at_ms = time.time_ns() // 1_000_000
@@ -97,6 +91,30 @@ def _run(
         leave_task(token)
     facts.at_ms = time.time_ns() // 1_000_000
     return outcome.of_result(task, facts, result, request.max_result), False
+
+
+def _context(
+    request: Request, env: Envelope, stop: _StopSignal, started: int, arguments: dict[str, Any]
+) -> ContextData:
+    return ContextData(
+        id=request.id,
+        fence=request.fence,
+        type=env.body.type,
+        attempt=request.attempt,
+        max_attempts=request.max_attempts,
+        crashes=request.crashes,
+        lane=request.lane,
+        tenant=env.tenant,
+        priority=env.priority,
+        labels=env.body.labels or {},
+        trace=env.body.trace,
+        worker=request.worker,
+        submitted_ms=env.submitted_ms,
+        started_ms=started,
+        deadline=time.monotonic() + request.timeout if request.timeout else None,
+        cancelled=stop.seen,
+        arguments=arguments,
+    )
 
 
 def _call(task: TaskDef, arguments: dict[str, Any], stop: _StopSignal) -> Any:
@@ -122,8 +140,6 @@ async def _await(task: TaskDef, arguments: dict[str, Any], stop: _StopSignal) ->
 
 def flush_streams() -> None:
     """Writes out what handlers printed: a child ends without the interpreter's own farewell."""
-    import sys
-
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from laneway.errors import ConfigError, InvalidTask
-from laneway.execute.children import ChildDied, ChildPool, ForkServer
 from laneway.execute.deadlines import Deadlines
+from laneway.execute.isolation import Isolation
 from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation
 from laneway.execute.threads import ThreadCrew
+from laneway.execute.verdicts import BadArguments, StaleLease, Verdicts
 from laneway.execute.wire import Request
 from laneway.kit.logs import get_logger, set_scope
 from laneway.model.context import ContextData, ContextFactory
@@ -33,10 +33,6 @@ log = get_logger("laneway.executor")
 _ASYNC, _PROCESS = HandlerKind.ASYNC, HandlerKind.PROCESS
 
 
-class _BadArguments(Exception):
-    """Carries an InvalidTask of the decoder past the handler's own errors."""
-
-
 class Executor:
     """Runs the tasks that a worker holds. All of it but :meth:`running` belongs to one event loop's thread.
 
@@ -49,6 +45,7 @@ class Executor:
       run in a process of their own, outside that bound.
     * ``app_path`` (``package.module:app``) is what child processes load: an object with ``tasks``, or that mapping;
       ``context_path`` names the maker of contexts there. Without it suspects run in this process like all others.
+    * The timeout of a handler in a process counts from when it has its process.
     * A handler past its timeout is asked to stop: an async one is cancelled, one in a process gets SIGTERM and, after
       ``kill_after`` seconds, SIGKILL. One in a thread can't be interrupted: its context's ``cancelled`` is set, and
       like an async handler that swallows the cancellation it keeps its slot until it returns, and is settled then.
@@ -99,6 +96,7 @@ class Executor:
         self._observe = observe
         self._default_max_attempts = default_max_attempts
         self._max_result = max_result
+        self._verdicts = Verdicts(worker_name, default_max_attempts, max_result, kill_after)
         self._kill_after = kill_after
         self._runs: dict[bytes, Run] = {}
         self._lost: list[Run] = []  # not this worker's any more, but their handlers have not returned yet
@@ -130,8 +128,8 @@ class Executor:
             ChildUnavailable: it can't be loaded there.
         """
         self._bind(asyncio.get_running_loop())
-        if self._children is not None:
-            await self._children.server.ready()
+        if self._isolation is not None:
+            await self._isolation.server.ready()
 
     def start(self, claimed: Claimed, now_ms: int) -> None:
         """Takes on a task; ``now_ms`` is Redis time. Never blocks, and a bad task is settled, not raised."""
@@ -203,7 +201,7 @@ class Executor:
         are cancelled and processes killed, and what has not returned ``kill_after`` seconds later is handed back as
         well: a handler in a thread may go on running until the process exits, so exit it.
         """
-        loop = self._bind(asyncio.get_running_loop())
+        self._bind(asyncio.get_running_loop())
         self._stopping = True
         for run in list(self._runs.values()):
             if not run.began and run.handle is not None:
@@ -221,9 +219,8 @@ class Executor:
                     self._end(run, None)
         self._deadlines.close()
         self._crew.close()
-        if self._children is not None:
-            await self._children.close()
-        assert loop is self._loop
+        if self._isolation is not None:
+            await self._isolation.close()
         self._loop = None
 
     # -- one attempt, step by step
@@ -243,12 +240,12 @@ class Executor:
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._end(run, self._decide_raised(run, error))
+            self._end(run, self._verdicts.raised(run, error))
             return
         if result is None and not run.asked:
             self._end(run, _DONE)
         else:
-            self._end(run, self._decide_returned(run, result))
+            self._end(run, self._verdicts.returned(run, result))
 
     async def _run_any(self, run: Run) -> None:
         """A handler in a thread or process, or with middleware around it."""
@@ -261,9 +258,9 @@ class Executor:
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._end(run, self._decide_raised(run, error))
+            self._end(run, self._verdicts.raised(run, error))
         else:
-            self._end(run, self._decide_returned(run, result))
+            self._end(run, self._verdicts.returned(run, result))
 
     def _place(self, run: Run) -> contextlib.AbstractAsyncContextManager[Any]:
         """What a handler waits for before it begins."""
@@ -273,8 +270,7 @@ class Executor:
 
     def _begin(self, run: Run) -> bool:
         """Whether the handler begins now. Only here is it known that it does, so here the lease is looked at."""
-        if run.asked:
-            self._end(run, self._decide_raised(run, asyncio.CancelledError()))
+        if run.ended:
             return False
         if not self._may_start():
             self._end(run, None)
@@ -283,17 +279,27 @@ class Executor:
         timeout = run.envelope.body.timeout_ms * 0.001 or run.definition.timeout
         if timeout:
             run.timeout = timeout
-            run.deadline = deadline = now + timeout
-            if deadline < self._deadlines.next:
-                self._deadlines.note(deadline)
+            if not run.suspect and run.definition.kind is not _PROCESS:
+                run.deadline = deadline = now + timeout
+                if deadline < self._deadlines.next:
+                    self._deadlines.note(deadline)
         set_scope(run)
         return True
+
+    def _begin_in_child(self, run: Run) -> None:
+        """As :meth:`_begin`, once there is a child, which may have taken long: the clock starts again."""
+        if not self._may_start():
+            raise StaleLease
+        run.began = time.monotonic()
+        if run.timeout:
+            run.deadline = run.began + run.timeout
+            self._deadlines.note(run.deadline)
 
     def _arguments(self, run: Run) -> dict[str, Any]:
         try:
             return run.definition.decode(run.envelope.body.payload)
         except InvalidTask as error:
-            raise _BadArguments from error
+            raise BadArguments from error
 
     async def _wrapped(self, run: Run) -> Any:
         if not self._middleware and self._in_child(run):
@@ -326,93 +332,22 @@ class Executor:
     def _in_child(self, run: Run) -> bool:
         return run.suspect or run.definition.kind is _PROCESS
 
-    async def _call_child(self, run: Run) -> Any:
-        """Runs the handler in a child. A child that dies by itself is the task's own doing."""
-        assert self._children is not None
-        child = await self._children.take(fresh=run.suspect)
-        reusable = False
-        try:
-            run.child = child
-            reply = await child.call(self._request(run))
-            reusable = not run.suspect and not reply.asked
-        except ChildDied as died:
-            if run.asked:
-                raise
-            facts = run.facts(self._worker, self._default_max_attempts)
-            if died.status is None:
-                what, guilty = "its process died together with the fork server", False
-            else:
-                what, guilty = outcome.exit_text(died.status), True
-            raise Decided(outcome.of_crash(run.definition, facts, what, guilty)) from died
-        finally:
-            run.child = None
-            self._children.give_back(child, reusable=reusable)
-        decided = Decided(Decision(reply.kind, reply.delay_ms, reply.data))
-        if reply.raised:
-            raise decided
-        return decided
+    async def _call_child(self, run: Run) -> Decided:
+        assert self._isolation is not None
+        return await self._isolation.call(run, self._begin_in_child, self._request, self._verdicts.crashed)
 
     def _request(self, run: Run) -> Request:
-        return Request(
-            run.id,
-            run.fence,
-            run.attempt,
-            run.crashes,
-            run.envelope.max_attempts or self._default_max_attempts,
-            self._worker,
-            self._lane_name(run.envelope.lane),
-            run.timeout,
-            self._max_result,
-            run.stored,
-        )
+        lane = self._lane_name(run.envelope.lane)
+        return run.request(lane, self._worker, self._default_max_attempts, self._max_result)
 
     def _context(self, run: Run, arguments: dict[str, Any]) -> ContextData:
-        run.flag = threading.Event()
-        env = run.envelope
-        return ContextData(
-            id=run.id, fence=run.fence, type=env.body.type, attempt=run.attempt,
-            max_attempts=env.max_attempts or self._default_max_attempts, crashes=run.crashes,
-            lane=self._lane_name(env.lane), tenant=env.tenant, priority=env.priority, labels=env.body.labels or {},
-            trace=env.body.trace, worker=self._worker, submitted_ms=env.submitted_ms,
-            started_ms=time.time_ns() // 1_000_000, deadline=run.deadline if run.timeout else None,
-            cancelled=run.flag, arguments=arguments, state=self._state,
-        )  # fmt: skip
+        lane = self._lane_name(run.envelope.lane)
+        return run.context(arguments, lane, self._worker, self._default_max_attempts, self._state)
 
     def _contextual(self, data: ContextData) -> Any:
         return data if self._make_context is None else self._make_context(data)
 
     # -- how it ends
-
-    def _decide_returned(self, run: Run, result: Any) -> Decision | None:
-        asked = run.asked
-        if asked is Asked.LOST:
-            return None
-        facts = run.facts(self._worker, self._default_max_attempts)
-        if asked is Asked.TIMEOUT:
-            return outcome.of_timeout(run.definition, facts, run.timeout, ", and returned only then")
-        if isinstance(result, Decided):
-            return result.decision
-        return outcome.of_result(run.definition, facts, result, self._max_result)
-
-    def _decide_raised(self, run: Run, error: BaseException) -> Decision | None:
-        asked = run.asked
-        if asked is Asked.LOST:
-            return None
-        if asked is Asked.STOP:
-            return outcome.of_drain()
-        facts = run.facts(self._worker, self._default_max_attempts)
-        if asked is Asked.CANCEL:
-            return outcome.of_cancel_request(facts)
-        if asked is Asked.TIMEOUT:
-            how = f", ignored SIGTERM for {self._kill_after:g} s and was killed" if run.killed else ""
-            return outcome.of_timeout(run.definition, facts, run.timeout, how)
-        if isinstance(error, Decided):
-            return error.decision
-        if isinstance(error, _BadArguments):
-            cause = error.__cause__
-            assert cause is not None
-            return outcome.of_bad_arguments(run.definition, facts, cause)
-        return outcome.of_exception(run.definition, facts, error)
 
     def _end(self, run: Run, decision: Decision | None) -> None:
         """The one end of an attempt: frees its slot and tells, once."""
@@ -470,7 +405,7 @@ class Executor:
         elif not run.began and run.handle is not None:
             # It waits for a thread or process: it never will have one.
             run.handle.cancel()
-            self._end(run, self._decide_raised(run, asyncio.CancelledError()))
+            self._end(run, self._verdicts.raised(run, asyncio.CancelledError()))
 
     def _expired(self, run: Run) -> None:
         """A deadline has passed: of the execution, or of the time a child has to obey."""
@@ -491,10 +426,9 @@ class Executor:
         self._crew = ThreadCrew(self._threads, loop)
         self._thread_slots = asyncio.Semaphore(self._threads)
         self._process_slots = asyncio.Semaphore(self._processes)
-        self._children: ChildPool | None = None
+        self._isolation: Isolation | None = None
         if self._app_path is not None:
-            server = ForkServer(self._app_path, self._context_path, loop)
-            self._children = ChildPool(server, self._processes)
+            self._isolation = Isolation(self._app_path, self._context_path, self._processes, loop)
         return loop
 
     def _all_runs(self) -> Iterable[Run]:
@@ -515,13 +449,12 @@ class Executor:
         """Waits until nothing runs, at most ``seconds``."""
         if not self._runs and not self._lost:
             return True
-        self._idle = asyncio.Event()
+        if self._idle is None:
+            self._idle = asyncio.Event()
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
             return False
-        finally:
-            self._idle = None
         return True
 
 

@@ -17,7 +17,7 @@ class RecycleLimits:
 
 
 def why_recycle(limits: RecycleLimits, done: int, rss: int) -> str | None:
-    """Why a process that finished ``done`` tasks and has ``rss`` bytes resident should drain and be replaced, or None."""
+    """Why a process that finished ``done`` tasks and has ``rss`` bytes resident should drain, or None."""
     if limits.max_tasks and done >= limits.max_tasks:
         return f"it has run {done:,} tasks (limit {limits.max_tasks:,})"
     if limits.max_rss and rss >= limits.max_rss:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from laneway.execute.wire import Request
 from laneway.kit.ids import id_text
 from laneway.model.context import ContextData
 from laneway.model.envelope import Envelope
@@ -99,6 +100,48 @@ class Run(msgspec.Struct, eq=False):
             worker,
             time.time_ns() // 1_000_000,
             self.envelope.body.backoff,
+        )
+
+    def context(
+        self, arguments: dict[str, Any], lane: str, worker: str, default_max_attempts: int, state: Any
+    ) -> ContextData:
+        """What the handler may know, with the event that says when it should stop."""
+        self.flag = threading.Event()
+        env = self.envelope
+        return ContextData(
+            id=self.id,
+            fence=self.fence,
+            type=env.body.type,
+            attempt=self.attempt,
+            max_attempts=env.max_attempts or default_max_attempts,
+            crashes=self.crashes,
+            lane=lane,
+            tenant=env.tenant,
+            priority=env.priority,
+            labels=env.body.labels or {},
+            trace=env.body.trace,
+            worker=worker,
+            submitted_ms=env.submitted_ms,
+            started_ms=time.time_ns() // 1_000_000,
+            deadline=self.deadline if self.deadline < NEVER else None,
+            cancelled=self.flag,
+            arguments=arguments,
+            state=state,
+        )
+
+    def request(self, lane: str, worker: str, default_max_attempts: int, max_result: int) -> Request:
+        """What a child has to know to run it."""
+        return Request(
+            self.id,
+            self.fence,
+            self.attempt,
+            self.crashes,
+            self.envelope.max_attempts or default_max_attempts,
+            worker,
+            lane,
+            self.timeout,
+            max_result,
+            self.stored,
         )
 
     def observation(self, kind: Kind, crashed: bool, now: float) -> RunObservation:

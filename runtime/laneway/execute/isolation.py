@@ -1,0 +1,59 @@
+"""Handlers in processes of their own: which child runs an attempt, and what its answer or its death means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from laneway.execute.children import ChildDied, ChildPool, ForkServer
+from laneway.execute.run import Decided, Run
+from laneway.execute.wire import Request
+from laneway.policy.outcome import Decision
+
+
+class Isolation:
+    """Children of one application; at most ``processes`` warm ones, and a fresh one for each suspect."""
+
+    def __init__(
+        self, app_path: str, context_path: str, processes: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.server = ForkServer(app_path, context_path, loop)
+        self._pool = ChildPool(self.server, processes)
+
+    async def call(
+        self,
+        run: Run,
+        begin: Callable[[Run], None],
+        request: Callable[[Run], Request],
+        crashed: Callable[[Run, int | None], Decision],
+    ) -> Decided:
+        """Runs an attempt in a child: ``begin(run)`` is called when there is one, and may raise.
+
+        Raises:
+            Decided: the handler failed, or its child died by itself (as ``crashed`` decides).
+            ChildDied: the child died after the run was asked to stop.
+            ChildUnavailable: there is no child to be had.
+        """
+        child = await self._pool.take(fresh=run.suspect)
+        reusable = False
+        try:
+            begin(run)
+            run.child = child
+            reply = await child.call(request(run))
+            # A child that was signalled is not used again: the signal may reach it only later.
+            reusable = not run.suspect and not reply.asked and not run.asked
+        except ChildDied as died:
+            if run.asked:
+                raise
+            raise Decided(crashed(run, died.status)) from died
+        finally:
+            run.child = None
+            self._pool.give_back(child, reusable=reusable)
+        decided = Decided(Decision(reply.kind, reply.delay_ms, reply.data))
+        if reply.raised:
+            raise decided
+        return decided
+
+    async def close(self) -> None:
+        """Ends all children."""
+        await self._pool.close()

@@ -1,0 +1,67 @@
+"""What a run's end means, given what it was asked: from how a handler ended to the decision for its task."""
+
+from __future__ import annotations
+
+from laneway.execute.run import Asked, Decided, Run
+from laneway.policy import outcome
+from laneway.policy.outcome import Attempt, Decision
+
+
+class BadArguments(Exception):
+    """Carries an InvalidTask of the decoder, as its cause, past the handler's own errors."""
+
+
+class StaleLease(Exception):
+    """The lease is not known to be fresh any more: the handler must not begin."""
+
+
+class Verdicts:
+    """Decides for one worker. None means that nothing may be settled: the task is not this worker's any more."""
+
+    def __init__(self, worker: str, default_max_attempts: int, max_result: int, kill_after: float) -> None:
+        self._worker = worker
+        self._default_max_attempts = default_max_attempts
+        self._max_result = max_result
+        self._kill_after = kill_after
+
+    def returned(self, run: Run, result: object) -> Decision | None:
+        """The handler returned. Past its timeout that is too late; a result in spite of a cancellation, or while the
+        worker stops, counts: the work is done."""
+        if run.asked is Asked.LOST:
+            return None
+        if run.asked is Asked.TIMEOUT:
+            return outcome.of_timeout(
+                run.definition, self._facts(run), run.timeout, ", and returned only then"
+            )
+        if isinstance(result, Decided):
+            return result.decision
+        return outcome.of_result(run.definition, self._facts(run), result, self._max_result)
+
+    def raised(self, run: Run, error: BaseException) -> Decision | None:
+        """The handler raised, or its child died. Once it was asked to stop, that is why it ended."""
+        asked = run.asked
+        if asked is Asked.LOST or isinstance(error, StaleLease):
+            return None
+        if asked is Asked.STOP:
+            return outcome.of_drain()
+        facts = self._facts(run)
+        if asked is Asked.CANCEL:
+            return outcome.of_cancel_request(facts)
+        if asked is Asked.TIMEOUT:
+            how = f", ignored SIGTERM for {self._kill_after:g} s and was killed" if run.killed else ""
+            return outcome.of_timeout(run.definition, facts, run.timeout, how)
+        if isinstance(error, Decided):
+            return error.decision
+        if isinstance(error, BadArguments) and error.__cause__ is not None:
+            return outcome.of_bad_arguments(run.definition, facts, error.__cause__)
+        return outcome.of_exception(run.definition, facts, error)
+
+    def crashed(self, run: Run, status: int | None) -> Decision:
+        """The handler's process died by itself; ``status`` is its exit code, None when it went with its server."""
+        if status is None:
+            what = "its process died together with the fork server"
+            return outcome.of_crash(run.definition, self._facts(run), what, guilty=False)
+        return outcome.of_crash(run.definition, self._facts(run), outcome.exit_text(status))
+
+    def _facts(self, run: Run) -> Attempt:
+        return run.facts(self._worker, self._default_max_attempts)
