@@ -21,7 +21,7 @@ from laneway.errors import ConfigError, InvalidTask, LanewayError
 from laneway.model.context import ContextData, ContextFactory
 from laneway.model.task import TaskDef
 from laneway.ports.store import TaskStore
-from laneway.submit import NewTask, Submitter
+from laneway.submit import NewTask, Receipt, Submitter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -151,13 +151,22 @@ class App:
         """
         session = self._session()
         calls = list(calls)
-        results = await session.submitter.submit_many([self._prepared(call) for call in calls])
+        answers: list[Handle[R] | LanewayError | None] = [None] * len(calls)
+        tasks: list[NewTask] = []
+        for i, call in enumerate(calls):
+            try:
+                tasks.append(self._prepared(call))
+            except LanewayError as error:  # a middleware's refusal of this one
+                answers[i] = error
+        results = iter(await session.submitter.submit_many(tasks))
         return [
-            result
-            if isinstance(result, LanewayError)
-            else Handle(self, result.id, call.decode, result.duplicate)
-            for call, result in zip(calls, results, strict=True)
+            answer or self._answer(call, next(results)) for call, answer in zip(calls, answers, strict=True)
         ]
+
+    def _answer(self, call: Call[R], result: Receipt | LanewayError) -> Handle[R] | LanewayError:
+        if isinstance(result, LanewayError):
+            return result
+        return Handle(self, result.id, call.decode, result.duplicate)
 
     def handle(self, id: str) -> Handle[Any]:
         """The handle of a task that was submitted before, by its id; its result comes as plain data.
