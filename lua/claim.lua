@@ -10,4 +10,6 @@ local stop = load_conf(ARGV[1])
 if stop then return stop end
 begin_freeing()
 local status, out = claim_direct(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
-return {status or 'ok', now, soonest or -1, 0, unpack(out or {})}
+local reply = {status or 'ok', now, soonest or -1, 0}
+for _, part in ipairs(out or {}) do reply[#reply + 1] = part end
+return reply

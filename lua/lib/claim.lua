@@ -158,6 +158,7 @@ end
 
 -- Whether eligible work is left: then the wake token is passed on.
 local function work_left()
+  if conf.paused then return false end -- (else whoever is woken would wake the next, round and round)
   for at, lane in ipairs(conf.lanes) do
     if lane_allows(lane, 1) > 0 and call('ZCARD', LANES[at]) > 0 then return true end
   end

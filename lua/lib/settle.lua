@@ -74,6 +74,8 @@ local function settle_batch(inc, blob, data_at)
     elseif rec.state == RUNNING or (rec.state == DISPATCHED and item[1] == RELEASE) then
       done[id] = true
       settle_one(id, rec, item[1], item[2], item[4], data)
+    elseif rec.state == DISPATCHED then
+      code = 'stale' -- Redis forgot the start (it came back without its last second): the deadline returns the task
     else
       code = 'already'
       heal(id, rec)
