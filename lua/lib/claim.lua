@@ -70,7 +70,7 @@ local function take_from(at, want, next_holder, state)
       end
       leaves[#leaves + 1] = id
       if raw and not e then
-        rec = rec or {flags = 0, size = #raw, crashes = 0, max = 1, attempts = 0, fence = 0, holder = NOBODY, tenant = ''}
+        rec = rec or {flags = 0, size = #raw, started = 0, crashes = 0, max = 1, attempts = 0, fence = 0, holder = NOBODY, tenant = ''}
         rec.lane, rec.score = lane.n, scores[i]
         add_error(id, rec, cmsgpack.pack({kind = 'corrupt', message = 'the stored envelope cannot be read', at = now}))
         finish(id, rec, DEAD)
@@ -98,6 +98,7 @@ local function take_from(at, want, next_holder, state)
           if state == RUNNING then
             -- A record that already says running was written by a call that failed: it has counted its attempt.
             if rec.state ~= RUNNING then rec.attempts = rec.attempts + 1 end
+            rec.started = now
             if has(rec.flags, F_STARTBY) then
               rec.flags = without(rec.flags, F_STARTBY)
               unstartby[#unstartby + 1] = id

@@ -114,6 +114,8 @@ def claim_batch(step: Step, want: int, next_holder: NextHolder, state: State) ->
 
 def work_left(step: Step) -> bool:
     """Whether eligible work is left: then the wake token is passed on."""
+    if step.conf.paused:
+        return False
     return any(allowed(step, lane, 1) > 0 and len(step.lane_set(lane.n)) > 0 for lane in step.conf.lanes)
 
 

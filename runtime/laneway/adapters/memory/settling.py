@@ -65,6 +65,8 @@ def settle_batch(step: Step, inc: bytes, batch: Sequence[Settlement]) -> dict[in
         elif task.state == State.RUNNING or (task.state == State.DISPATCHED and s.kind == Kind.RELEASE):
             done.add(s.id)
             _settle_one(step, task, s)
+        elif task.state == State.DISPATCHED:
+            refused[i] = "stale"
         else:
             refused[i] = "already"
     return refused
