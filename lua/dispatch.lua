@@ -26,7 +26,10 @@ for i = 1, #all, 2 do
 end
 table.sort(workers, function(a, b) return a.load < b.load or (a.load == b.load and a.inc < b.inc) end)
 
-local limit = math.min(tonumber(ARGV[2]), total)
+-- No more than there is, so that the quotas spread few tasks over all workers.
+local waiting = 0
+for _, key in ipairs(LANES) do waiting = waiting + call('ZCARD', key) end
+local limit = math.min(tonumber(ARGV[2]), total, waiting)
 local at, given, partitions = 1, 0, {}
 for _, w in ipairs(workers) do
   partitions[w.inc] = w.p

@@ -11,14 +11,15 @@ local F_CANCEL, F_SUSPECT, F_IDEM, F_ERRORS, F_RESULT, F_STARTBY = 1, 2, 4, 8, 1
 local E_IDEM, E_DELAY, E_AT, E_STARTBY = 1, 2, 4, 8
 
 local NOBODY = string.rep('\0', 8)
-local REC = '>BBBBBHI4dddc8'
-local REC_SIZE = 43
+local REC = '>BBBBBHI4ddddc8'
+local REC_SIZE = 51
 
--- {state, flags, lane, crashes, max, attempts, size, score, fence, since, holder, tenant}; size is in bytes, since in ms
+-- {state, flags, lane, crashes, max, attempts, size, score, fence, since, started, holder, tenant}; size is in bytes, since
+-- (when it came into its state) and started (its last attempt; 0: none yet) in ms
 local function rec_unpack(raw)
   local r = {}
   r.state, r.flags, r.lane, r.crashes, r.max, r.attempts, r.size, r.score, r.fence, r.since,
-    r.holder =
+    r.started, r.holder =
     struct.unpack(REC, raw)
   r.tenant = string.sub(raw, REC_SIZE + 1)
   return r
@@ -26,7 +27,7 @@ end
 
 local function rec_pack(r)
   return struct.pack(REC, r.state, r.flags, r.lane, r.crashes, r.max, r.attempts, r.size, r.score,
-    r.fence, r.since, r.holder) .. r.tenant
+    r.fence, r.since, r.started, r.holder) .. r.tenant
 end
 
 local function has(flags, flag)
@@ -82,6 +83,6 @@ local function rec_fresh(e, state, score)
   if has(e.flags, E_STARTBY) then flags = with(flags, F_STARTBY) end
   return {
     state = state, flags = flags, lane = e.lane, crashes = 0, max = e.max, attempts = 0, size = e.size,
-    score = score, fence = 0, since = now, holder = NOBODY, tenant = e.tenant,
+    score = score, fence = 0, since = now, started = 0, holder = NOBODY, tenant = e.tenant,
   }
 end

@@ -306,11 +306,11 @@ class Worker:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         await self._source.close()
+        await self._lease.stop()  # first: a beat after the end would find itself gone
         try:
             await self._store.deregister(self._inc)
         except LanewayError as error:
             log.warning("could not deregister; the reaper will", error=str(error))
-        await self._lease.stop()
 
     @property
     def failed(self) -> BaseException | None:

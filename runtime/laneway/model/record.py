@@ -8,12 +8,13 @@ import msgspec
 
 from laneway.model.states import State
 
-_RECORD = struct.Struct(">BBBBBHIddd8s")
+_RECORD = struct.Struct(">BBBBBHIdddd8s")
 CANCEL_REQUESTED, SUSPECT = 1, 2
 
 
 class Record(msgspec.Struct):
-    """One task's record. ``since_ms`` is when it came into its state; ``fence`` that of its last attempt."""
+    """One task's record. ``since_ms`` is when it came into its state, ``started_ms`` when its last attempt began (0:
+    none has); ``fence`` is that attempt's."""
 
     state: State
     flags: int
@@ -27,6 +28,7 @@ class Record(msgspec.Struct):
     since_ms: int
     holder: bytes
     tenant: str
+    started_ms: int = 0
 
     @property
     def cancel_requested(self) -> bool:
@@ -36,10 +38,10 @@ class Record(msgspec.Struct):
 
 def decode_record(raw: bytes) -> Record:
     """Takes apart a stored record."""
-    state, flags, lane, crashes, most, attempts, size, score, fence, since, holder = _RECORD.unpack_from(raw)
+    state, flags, lane, crashes, most, attempts, size, score, fence, since, started, holder = _RECORD.unpack_from(raw)
     return Record(
         State(state), flags, lane, crashes, most, attempts, size, score, int(fence), int(since), holder,
-        raw[_RECORD.size :].decode(),
+        raw[_RECORD.size :].decode(), int(started),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,6 +18,8 @@ class PartitionReader:
 
     def __init__(self, bootstrap: str, topic: str, group: str, *, timeout: float = 10.0) -> None:
         self._bootstrap, self._topic, self._group, self._timeout = bootstrap, topic, group, timeout
+        # The group only carries offsets that people look at; what aiokafka calls errors there are no events here.
+        logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
         self._consumer: AIOKafkaConsumer | None = None
         self._partition: TopicPartition | None = None
 
