@@ -1,0 +1,110 @@
+"""The OpenAPI document says what the gateway does."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.contract.gateways import asgi, open_store
+
+from laneway.adapters.redis import RedisStore
+from laneway.gateway.app import build_app
+from laneway.gateway.problems import TYPES
+
+
+@pytest.fixture
+async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
+    store = await open_store(redis7_url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
+    async with asgi(store) as client:
+        yield client
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await client.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def nodes(value: Any) -> list[dict[str, Any]]:
+    """Every object within a JSON value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return ([value] if isinstance(value, dict) else []) + [node for item in inner for node in nodes(item)]
+
+
+async def test_the_description_is_consistent(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    schemas = document["components"]["schemas"]
+    used = {node["$ref"] for node in nodes(document) if "$ref" in node}
+    assert used <= {f"#/components/schemas/{name}" for name in schemas}
+    operations = [
+        (path, method, operation, item.get("parameters", []))
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    names = [operation["operationId"] for _, _, operation, _ in operations]
+    assert len(names) == len(set(names)) == 10
+    for path, _, operation, shared in operations:
+        parameters = shared + operation.get("parameters", [])
+        declared = {p["name"] for p in parameters if p["in"] == "path"}
+        assert declared == set(re.findall(r"{(\w+)}", path))
+        assert all(p["required"] for p in parameters if p["in"] == "path")
+        assert all("schema" in p for p in parameters)
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[2-5]\d\d", status)
+            assert response["description"] and response["content"]
+            if status >= "400" and operation["tags"] == ["tasks"]:
+                assert "application/problem+json" in response["content"]
+
+
+async def test_every_route_is_described_and_every_description_has_a_route(
+    store: RedisStore, document: dict[str, Any]
+) -> None:
+    routes = {
+        (route.path, method.lower())  # type: ignore[attr-defined]
+        for route in build_app({"mail": store}).routes
+        for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+    }
+    described = {
+        (path, method)
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+    assert routes == described
+
+
+async def test_every_problem_type_is_described(document: dict[str, Any]) -> None:
+    text = str(document)
+    missing = [
+        name for name in TYPES if f"`{name}`" not in text and name not in ("not-found", "method-not-allowed")
+    ]
+    assert missing == []
+
+
+async def test_the_description_names_every_field_with_its_bounds(document: dict[str, Any]) -> None:
+    fields = document["components"]["schemas"]["TaskBody"]["properties"]
+    assert set(fields) == {
+        "type", "payload", "id", "lane", "priority", "description", "tenant", "idempotencyKey", "delay",
+        "runAt", "startTimeout", "timeout", "maxAttempts", "backoff", "labels",
+    }  # fmt: skip
+    priority = next(n for n in nodes(fields["priority"]) if n.get("type") == "integer")
+    assert (priority["minimum"], priority["maximum"]) == (0, 9)
+    assert document["components"]["schemas"]["TaskBody"]["required"] == ["type"]
+    assert document["components"]["schemas"]["TaskBody"]["additionalProperties"] is False
+
+
+async def test_the_index_leads_to_everything(client: httpx.AsyncClient) -> None:
+    index = (await client.get("/")).json()
+    assert index["queues"] == ["mail"]
+    for name in ("openapi", "health", "ready", "metrics"):
+        assert (await client.get(index["links"][name])).status_code == 200

@@ -1,0 +1,181 @@
+"""The gateway on a real server: body limits, stopping, health and metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.contract.gateways import TASKS, Q, asgi, eventually, metric, open_store, served
+
+from laneway.adapters.redis import RedisStore
+from laneway.errors import ConfigError
+from laneway.gateway.app import build_app
+from laneway.gateway.limits import GatewayLimits
+from laneway.gateway.ops import build_ops_app
+from laneway.gateway.server import HttpServer
+from laneway.kit.health import Health
+from laneway.kit.metrics import new_registry
+from laneway.ports.store import TaskStore
+
+
+@pytest.fixture
+async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
+    store = await open_store(redis7_url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
+    async with asgi(store) as client:
+        yield client
+
+
+async def raw_request(client: httpx.AsyncClient, head: bytes, chunks: list[bytes]) -> bytes:
+    """Sends bytes as they are, and reads until the server closes the connection."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    try:
+        writer.write(head)
+        for chunk in chunks:
+            try:
+                writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+                await writer.drain()
+            except ConnectionError:
+                break
+        return await asyncio.wait_for(reader.read(65_536), 10)
+    finally:
+        writer.close()
+
+
+async def test_the_body_limit_holds_for_chunked_bodies(store: RedisStore) -> None:
+    head = (
+        f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    )
+    async with served(store, limits=GatewayLimits(max_body=10_000)) as client:
+        answer = await raw_request(client, head.encode(), [b"x" * 1_000] * 11)
+        assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+        assert b"urn:laneway:problem:body-too-large" in answer
+        small = [b'{"type"', b': "t"}', b""]
+        answer = await raw_request(client, head.encode(), small)
+        assert answer.startswith(b"HTTP/1.1 201 "), answer[:200]
+    assert (await store.stats()).counts["submitted"] == 1
+
+
+async def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_sent(store: RedisStore) -> None:
+    head = (
+        f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
+    )
+    async with served(store) as client:
+        answer = await raw_request(client, head.encode(), [])
+        assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+        assert b"connection: close" in answer.lower()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_changes_nothing(store: RedisStore) -> None:
+    head = (
+        f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
+    )
+    async with served(store) as client:
+        _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(head.encode() + b'{"type": "t"')
+        await writer.drain()
+        writer.close()
+
+        async def noticed() -> bool:
+            return await metric(client, "laneway_http_requests_total", status="499") == 1
+
+        await eventually(noticed)
+    assert (await store.stats()).counts["submitted"] == 0
+
+
+async def test_a_port_that_is_taken_is_said_so(store: RedisStore) -> None:
+    async with served(store) as client:
+        port = client.base_url.port
+        assert port is not None
+        with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1:{port}"):
+            await HttpServer(build_app({"mail": store}), port=port).start()
+
+
+async def test_stopping_says_not_ready_and_finishes_what_is_under_way(store: RedisStore) -> None:
+    health = Health()
+    server = HttpServer(
+        build_app({"mail": store}, health=health), port=0, health=health, linger=0.5, drain=5.0
+    )
+    await server.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+        assert (await client.get("/readyz")).status_code == 200
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()["reasons"]) == (503, ["http: stopping"])
+        assert (await client.post(TASKS, json={"type": "t"})).status_code == 201, "lingering, it still serves"
+        await stopping
+        with pytest.raises(httpx.TransportError):
+            await client.get("/readyz")
+    await server.stop()
+    assert (await store.stats()).counts["submitted"] == 1
+
+
+async def test_a_server_stopped_before_starting_leaves_no_socket(store: RedisStore) -> None:
+    server = HttpServer(build_app({"mail": store}), port=0)
+    await server.stop()
+
+
+async def test_health_is_503_with_the_reason_when_a_loop_makes_no_progress() -> None:
+    now = [0.0]
+    health = Health(lambda: now[0])
+    health.watch("poller", 5.0)
+    app = build_ops_app(health, new_registry())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ops") as client:
+        assert (await client.get("/healthz")).status_code == 200
+        now[0] = 9.0
+        answer = await client.get("/healthz")
+        assert (answer.status_code, answer.json()["ok"]) == (503, False)
+        assert answer.json()["reasons"] == ["poller: progress 9.0 s ago, 5 s allowed"]
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/nothing")).json()["type"] == "urn:laneway:problem:not-found"
+
+
+async def test_metrics_tell_what_was_submitted_and_what_the_queue_holds(store: RedisStore) -> None:
+    async with served(store) as client:
+        await client.post(TASKS, json={"type": "a", "lane": "high", "idempotencyKey": "k"})
+        await client.post(TASKS, json={"type": "a", "lane": "high", "idempotencyKey": "k"})
+        await client.post(TASKS, json={"type": "a", "lane": "fast"})
+        await client.post(TASKS, json={"type": 1})
+
+        async def watched() -> bool:
+            return await metric(client, "laneway_depth", queue="mail", lane="high") == 1
+
+        await eventually(watched)
+        high = {"queue": "mail", "lane": "high", "type": "a"}
+        assert await metric(client, "laneway_tasks_submitted_total", **high) == 1
+        assert await metric(client, "laneway_tasks_duplicate_total", **high) == 1
+        assert await metric(client, "laneway_tasks_rejected_total", reason="lane") == 1
+        assert await metric(client, "laneway_tasks_rejected_total", reason="invalid") == 1
+        assert await metric(client, "laneway_tasks", state="queued") == 1
+        assert await metric(client, "laneway_conservation_drift") == 0
+        route = "/api/v1/queues/{queue}/tasks"
+        assert await metric(client, "laneway_http_requests_total", route=route, status="201") == 1
+        assert await metric(client, "laneway_http_requests_total", route=route, status="422") == 2
+        assert await metric(client, "laneway_http_request_seconds_count", route=route) == 4
+        openmetrics = await client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
+        assert openmetrics.text.endswith("# EOF\n")
+
+
+async def test_an_unexpected_error_is_a_problem_too_and_is_logged(
+    store: RedisStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise ZeroDivisionError(name)
+
+    broken: TaskStore = Broken()  # type: ignore[assignment]
+    app = build_app({"mail": broken})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        answer = await client.get(f"{Q}/stats")
+    assert answer.status_code == 500
+    assert answer.json()["type"] == "urn:laneway:problem:internal"
+    assert "ZeroDivisionError" in caplog.text
