@@ -338,6 +338,28 @@ async def test_a_dead_fork_server_takes_its_children_along_and_is_started_again(
     assert server_pid(bench) != server
 
 
+def test_processes_work_on_uvloop_as_well(tmp_path: Path) -> None:
+    uvloop = pytest.importorskip("uvloop", exc_type=ImportError)
+
+    async def main() -> None:
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        bench = Bench(tasks, kill_after=0.3)
+        claims = [
+            claim("about-process"),
+            claim("stubborn", {"started": str(tmp_path / "s")}, timeout=1.0),
+            claim("dies-async", {"code": 9}, suspect=True),
+            claim("echo", {"value": "x" * 500_000}, suspect=True),
+        ]
+        bench.start(*claims)
+        good, late, dead, big = await bench.ended(*claims)
+        assert good and late and dead and big
+        assert (good.kind, error_of(late).kind, dead.crashed) == (Kind.COMPLETE, "timeout", True)
+        assert len(result_of(big)) == 500_000
+        await bench.executor.stop(0.0)
+
+    uvloop.run(main())
+
+
 async def test_children_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     script = f"""
 import asyncio
