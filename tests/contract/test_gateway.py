@@ -32,7 +32,8 @@ async def test_a_task_is_accepted_and_all_its_fields_come_back(client: httpx.Asy
     sent = {
         "type": "mail.send", "lane": "high", "priority": 7, "payload": {"to": "ä@b", "n": [1, 2.5, None]},
         "description": "a mail", "tenant": "acme", "idempotencyKey": "k",
-        "runAt": "2199-01-31T10:00:00+02:00", "startTimeout": 60, "timeout": 1.5, "maxAttempts": 9, "labels": {"team": "x"},
+        "runAt": "2199-01-31T10:00:00+02:00", "startTimeout": 60, "timeout": 1.5,
+        "maxAttempts": 9, "labels": {"team": "x"},
         "backoff": {"base": 1, "factor": 3, "cap": 60, "jitter": 0},
     }  # fmt: skip
     answer = await client.post(TASKS, json=sent, headers={"traceparent": TRACE})
