@@ -5,11 +5,11 @@ Values come from other people's code, so nothing is believed about their types.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 from laneway.errors import InvalidTask, PayloadTooLarge, UnknownLane
 from laneway.kit.ids import ID_BYTES
+from laneway.kit.names import tenant_name
 from laneway.model.config import MAX_PRIORITY, LaneConfig, QueueConfig
 from laneway.model.envelope import Backoff
 from laneway.submit.new_task import NewTask
@@ -24,8 +24,6 @@ MAX_DESCRIPTION = 500
 MAX_TRACE = 128
 MAX_DELAY = 10 * 365 * 86_400.0
 MAX_TIMEOUT = 40 * 86_400.0
-
-_TENANT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 def live_lane(task: NewTask, config: QueueConfig) -> LaneConfig:
@@ -53,11 +51,7 @@ def check_shape(task: NewTask) -> None:
     _check_whole("priority", task.priority, 0, MAX_PRIORITY)
     if task.max_attempts is not None:
         _check_whole("max_attempts", task.max_attempts, 1, MAX_ATTEMPTS)
-    if not _is_tenant(task.tenant):
-        raise InvalidTask(
-            "tenant must be 1 to 63 letters, digits, '.', '_' or '-', with a letter or digit at both ends, "
-            f"not {_shown(task.tenant)}"
-        )
+    _check_tenant(task.tenant)
     _check_number("timeout", task.timeout, 0, MAX_TIMEOUT, " seconds")
     _check_number("start_timeout", task.start_timeout, 0, MAX_TIMEOUT, " seconds")
     if task.backoff is not None:
@@ -167,8 +161,13 @@ def _check_is(what: str, value: object, kind: type) -> None:
         raise InvalidTask(f"{what} must be a {kind.__name__}, not {_shown(value)}")
 
 
-def _is_tenant(value: object) -> bool:
-    return isinstance(value, str) and (value == "" or _TENANT.fullmatch(value) is not None)
+def _check_tenant(value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidTask(f"tenant must be text, not {_shown(value)}")
+    try:
+        tenant_name(value)
+    except ValueError as error:
+        raise InvalidTask(f"tenant: {error}") from error
 
 
 def _is_bytes(value: object, size: int | None = None) -> bool:

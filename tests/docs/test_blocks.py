@@ -1,0 +1,108 @@
+"""The Python in the docs runs as written: each page's blocks in order, on a real Redis and a worker."""
+
+import ast
+import asyncio
+import inspect
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from laneway.adapters.redis import RedisStore
+from laneway.client import App
+from laneway.dispatch.direct import DirectSource
+from laneway.execute.executor import Executor
+from laneway.execute.worker import Worker, WorkerSettings
+from laneway.model.config import LaneConfig, QueueConfig
+from laneway.model.task import TaskDef
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {"reference/sdk.md": "photos", "tutorial.md": "minimal"}
+LANES = tuple(LaneConfig(n=n, name=name) for n, name in enumerate(("high", "default", "low"), 1))
+
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[int, str]]:
+    """Each Python block with the number of its first line."""
+    text = page.read_text()
+    return [(text.count("\n", 0, match.start(1)) + 1, match[1]) for match in _BLOCK.finditer(text)]
+
+
+class PageTasks(Mapping[str, TaskDef]):
+    """The tasks that a page's ``app`` has so far: a worker sees those of later blocks too."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
+
+    def _now(self) -> dict[str, TaskDef]:
+        app = self._names.get("app")
+        return app.tasks if isinstance(app, App) else {}
+
+    def __getitem__(self, name: str) -> TaskDef:
+        return self._now()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+
+@asynccontextmanager
+async def working(url: str, queue: str, names: dict[str, Any]) -> AsyncIterator[None]:
+    """A configured queue and a worker for it."""
+    store = RedisStore(url, queue)
+    await store.configure(QueueConfig(lanes=LANES, default_lane="default"), {}, expected="")
+
+    def make_executor(**callbacks: Any) -> Executor:
+        context = App("worker").context_factory(_still_held)
+        return Executor(PageTasks(names), lane_name=str, make_context=context, **callbacks)
+
+    worker = Worker(
+        store,
+        DirectSource(store),
+        lambda: RedisStore(url, queue),
+        make_executor,
+        WorkerSettings(name="docs", drain=1),
+    )
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.stop()
+        await store.close()
+
+
+async def _still_held(id: bytes, fence: int) -> bool:
+    """What Redis answers to extend() while the task is held and nobody asked for its cancellation."""
+    return False
+
+
+def test_the_pages_have_python_to_run() -> None:
+    assert {page: len(blocks(DOCS / page)) > 3 for page in PAGES} == dict.fromkeys(PAGES, True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_every_python_block_of_the_page_runs(
+    page: str, redis7_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANEWAY_REDIS_URL", redis7_url)
+    module = ModuleType("docs_page")
+    monkeypatch.setitem(sys.modules, "docs_page", module)
+    names = module.__dict__
+    async with working(redis7_url, PAGES[page], names):
+        for line, source in blocks(DOCS / page):
+            # Line numbers of the page, so that a failure shows where it is.
+            code = compile(
+                "\n" * (line - 1) + source, str(DOCS / page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            )
+            result = eval(code, names)
+            if inspect.isawaitable(result):
+                await asyncio.wait_for(result, 60)
+        await names["app"].close()
