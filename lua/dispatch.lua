@@ -1,5 +1,5 @@
 -- dispatch: a poller takes tasks for workers that read from Kafka, each for a live worker with credits left.
--- KEYS: meta conf tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, limit
 -- RETURNS: {'ok', now, ms until a lane at its rate may be asked again or -1, credits left,
 --   then per task: incarnation, partition, head (c14 d H B B), stored envelope}

@@ -1,12 +1,11 @@
-"""Stores under test, all on a clock that the test moves: memory, and Redis with a clock of its own in the scripts.
+"""Stores under test, all on a clock that the test moves: memory, and Redis with such a clock in its scripts.
 
-The scripts know one clock, the call of TIME in ``lua/lib/base.lua``. Here that line is replaced by one that reads the
-test's clock from a field beside the queue's other numbers, so that nothing in the suite waits or depends on luck.
+The scripts know one clock, the call of TIME in ``lua/lib/base.lua``. Here that line is replaced by one that
+reads the test's clock from a field beside the queue's other numbers, so that nothing waits or depends on luck.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +48,9 @@ def load_on_test_time(name: str) -> scripts.Script:
 
 
 class Bench:
-    """A store, its clock, and short ways to do what tests do often."""
+    """A store, its clock, and short ways to do what tests do often. ``moment``: how long to wait (s) for what is there already."""
+
+    moment = 0.0
 
     def __init__(self, store: TaskStore, clock: VirtualClock) -> None:
         self.store = store
@@ -72,18 +73,11 @@ class Bench:
 
     async def woken(self) -> bool:
         """Whether a wake token lies there; takes it."""
-        return await self._at_once(self.store.wait_work(0.01))
+        return await self.store.wait_work(self.moment)
 
     async def tend_woken(self) -> bool:
         """Whether there is news to the poller's duties; takes it."""
-        return await self._at_once(self.store.wait_tend(0.01))
-
-    async def _at_once(self, wait: Any) -> bool:
-        task = asyncio.ensure_future(wait)
-        while not task.done() and self.clock.next_timer_ms() is None:
-            await asyncio.sleep(0)
-        await self.advance(10)
-        return bool(await task)
+        return await self.store.wait_tend(self.moment)
 
     async def quiet(self) -> None:
         """Takes all wake tokens that lie there."""
@@ -189,6 +183,7 @@ class RedisBench(Bench):
     """The same over Redis."""
 
     store: RedisStore
+    moment = 0.01  # 0 would mean for ever
 
     async def told_time(self) -> None:
         """Writes the clock to where the scripts read it."""
@@ -196,9 +191,6 @@ class RedisBench(Bench):
         await self.store._client.hset(
             self.store.keys.key("meta"), mapping={"test_s": us // 1_000_000, "test_us": us % 1_000_000}
         )
-
-    async def _at_once(self, wait: Any) -> bool:
-        return bool(await wait)
 
     async def check(self) -> None:
         """Conservation, and by the keys themselves: every task in exactly one place, all numbers real."""
@@ -208,7 +200,7 @@ class RedisBench(Bench):
 
 
 async def census(store: RedisStore, *, counts: bool = True) -> list[str]:
-    """What is wrong with a queue's keys: tasks in no place or in two, records that disagree, counts that are off."""
+    """What is wrong with a queue's keys: tasks in no place or in two, records or counts that disagree."""
     client, key = store._client, store.keys.key
     config = await store.config()
     places: dict[bytes, list[str]] = {}

@@ -61,6 +61,7 @@ def hold(step: Step, task: Task, holder: bytes, state: State) -> None:
 def begin(step: Step, task: Task) -> None:
     """Counts an attempt; from now on the start timeout is met."""
     task.attempts += 1
+    task.started = step.now
     task.flags &= ~F_STARTBY
     step.t.startby.remove(task.id)
 
@@ -155,7 +156,8 @@ def dispatch_batch(step: Step, limit: int) -> tuple[list[tuple[bytes, int, Claim
             free.append((held / max(1, worker.slots), inc, worker.window - held, worker.partition))
     free.sort()
     total = sum(credits for _, _, credits, _ in free)
-    limit = min(limit, total)
+    waiting = sum(len(step.lane_set(lane.n)) for lane in step.conf.lanes)
+    limit = min(limit, total, waiting)
     plan = [
         inc
         for _, inc, credits, _ in free

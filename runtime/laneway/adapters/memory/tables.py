@@ -32,6 +32,7 @@ class Task:
     score: float = 0.0
     fence: int = 0
     since: int = 0
+    started: int = 0
     holder: bytes = NOBODY
     attempts: int = 0
     crashes: int = 0
@@ -53,7 +54,7 @@ class Task:
             return None
         return Record(
             self.state, self.flags, self.lane, self.crashes, self.head.max_attempts, self.attempts, self.size,
-            self.score, self.fence, self.since, self.holder, self.tenant,
+            self.score, self.fence, self.since, self.holder, self.tenant, self.started,
         )  # fmt: skip
 
     def claimed(self) -> Claimed:
