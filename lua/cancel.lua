@@ -1,5 +1,5 @@
 -- cancel: ends tasks that wait; a running task is asked to stop, and its worker confirms.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, id...
 -- RETURNS: {'ok', now, code per id: cancelled, requested, ended (it has ended already) or unknown}
 -- IDEMPOTENT: yes

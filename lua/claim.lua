@@ -1,5 +1,5 @@
 -- claim: a worker takes tasks for its free slots from Redis itself; they start at once, so each counts an attempt.
--- KEYS: meta conf tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, incarnation (8 bytes), request number, want
 -- RETURNS: {'ok' | 'draining' | 'gone' | 'late', now, ms until a lane at its rate may be asked again or -1, 0,
 --   then per task: head (c14 d H B B: id, fence, attempt, crashes, flags), stored envelope}

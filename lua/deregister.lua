@@ -1,5 +1,5 @@
 -- deregister: an incarnation ends; what it still holds goes back in the same script, with no attempt burnt.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats partitions replies lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats partitions replies lanes*
 -- ARGV: conf, incarnation (8 bytes), page
 -- RETURNS: {'ok' | 'more' (call again), now, returned}
 -- IDEMPOTENT: yes

@@ -1,5 +1,5 @@
 -- extend: a running task's holder asks whether the task is still its own, and says that it still works on it.
--- KEYS: meta conf records tasks
+-- KEYS: meta records
 -- ARGV: conf, incarnation (8 bytes), id, fence
 -- RETURNS: {'ok' | 'stale', now, 1 when its cancellation is requested else 0}
 -- IDEMPOTENT: yes

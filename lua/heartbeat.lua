@@ -1,5 +1,5 @@
 -- heartbeat: a worker lives; it says what it runs and learns what it lost, what to cancel and whether to drain.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats lanes*
 -- ARGV: conf, incarnation (8 bytes), run id, state (2 announced, 3 draining, 4 stalled), slots, window,
 --   running items (c14: id)
 -- RETURNS: {'ok' | 'gone' | 'epoch' | 'conf', now, state, lost ids, ids to cancel}

@@ -1,5 +1,5 @@
 -- promote: scheduled tasks that are due join their lanes; tasks that were not started in time expire.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, limit
 -- RETURNS: {'ok', now, promoted, expired, ms until the next one is due or -1}
 -- IDEMPOTENT: yes

@@ -1,5 +1,5 @@
 -- reap: returns what dead workers held, and what was dispatched but not started in time.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats partitions replies lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats partitions replies lanes*
 -- ARGV: conf, run id of Redis, longest normal gap between two ticks (ms), page
 -- RETURNS: {'ok' | 'grace', now, dead workers, returned from them, returned by the dispatch deadline, more to do (0 or 1)}
 -- IDEMPOTENT: yes

@@ -1,5 +1,5 @@
 -- register: a new incarnation of a worker; it adopts what its last one really runs, all else of that goes back.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats partitions replies lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats partitions lanes*
 -- ARGV: conf, incarnation (8 bytes), name, mode, slots, window, partitions, schema, run id, last incarnation or '',
 --   adopted items (c14 d: id, fence)
 -- RETURNS: {'ok', now, partition or -1, adopted ids}

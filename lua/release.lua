@@ -1,5 +1,5 @@
 -- release: dispatched tasks that their worker will not get or will not start go back, with no attempt burnt.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, items (c8 c14 d: holder, id, fence)
 -- RETURNS: {'ok', now, released}
 -- IDEMPOTENT: yes, by holder and fence

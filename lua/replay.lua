@@ -1,5 +1,5 @@
 -- replay: dead, cancelled or expired tasks are queued again, with their attempts counted anew and their errors kept.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, id...
 -- RETURNS: {'ok', now, code per id: queued, unknown, or the name of the state that cannot be replayed}
 -- IDEMPOTENT: yes

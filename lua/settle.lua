@@ -1,5 +1,5 @@
 -- settle: the outcomes of a batch of running tasks (complete, retry, snooze, dead, cancel, release, expire).
--- KEYS: meta conf tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, incarnation (8 bytes), items (B B c14 d d: kind, flags, id, fence, delay ms), data...
 -- RETURNS: {'ok', now, index, code, ...} with a code for each item that was not accepted: already, stale
 -- IDEMPOTENT: yes, by fence

@@ -1,5 +1,5 @@
 -- start: dispatched tasks begin to run; the attempt is counted here.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, incarnation (8 bytes), items (c14 d: id, fence)
 -- RETURNS: {'ok', now, codes}: one byte per item: 0 refused, 1 runs, 2 runs already, 3 too late (now expired)
 --   codes is followed by the attempt of each item, H each

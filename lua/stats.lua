@@ -1,5 +1,5 @@
 -- stats: the sizes of the real sets, so that conservation can be checked, and the workers.
--- KEYS: meta conf tasks records scheduled parked held dispatched succeeded dead cancelled expired blocked running outbox workers beats lanes*
+-- KEYS: meta tasks scheduled parked held dispatched succeeded dead cancelled expired blocked running outbox workers beats lanes*
 -- ARGV: conf
 -- RETURNS: {'ok', now, {name, number, ...}, {lane number, queued, running, oldest id or '', ...},
 --   {incarnation, registration (msgpack), last beat (ms), held, ...}}

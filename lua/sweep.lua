@@ -1,5 +1,5 @@
 -- sweep: mends slowly what slipped: running counts, forgotten idempotency keys, parked tenants with room, idle state.
--- KEYS: meta conf tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers buckets lanes*
+-- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers buckets lanes*
 -- ARGV: conf, cursor (a tenant, '' to begin), limit
 -- RETURNS: {'ok', now, next cursor ('' when done), unparked, keys forgotten}
 -- IDEMPOTENT: yes

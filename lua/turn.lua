@@ -1,5 +1,5 @@
 -- turn: settles a worker's last batch and claims its next, in one call (the hot path of the direct source).
--- KEYS: meta conf tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, incarnation (8 bytes), request number, want, settlements (as in settle), data...
 -- RETURNS: as claim; the fourth element says how many elements of refused settlements (index, code) come first
 -- IDEMPOTENT: yes: settlements by fence, the claim by request number
