@@ -45,7 +45,5 @@ def test_an_application_module_imports_nothing_that_only_servers_need() -> None:
         "t.call(1)\n"
         f"print(sorted({HEAVY} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -115,9 +115,7 @@ async def test_a_dead_task_tells_its_last_error(app: App, store: RedisStore) -> 
     assert [error.message for error in (await handle.status()).errors] == ["no such file"]
 
 
-async def test_a_task_that_waits_is_cancelled_at_once_and_a_running_one_is_asked(
-    app: App, store: RedisStore
-) -> None:
+async def test_a_task_that_waits_is_cancelled_at_once_and_a_running_one_is_asked(app: App, store: RedisStore) -> None:
     @app.task
     def t() -> None: ...
 
@@ -277,9 +275,7 @@ async def test_the_sync_facade_does_the_same_from_a_thread(redis7_url: str) -> N
     def work() -> tuple[str, State, list[type], int | None]:
         with app.sync as sync:
             handle = sync.submit(t.call(1))
-            many: list[LanewayError | object] = list(
-                sync.submit_many([t.call(2), t.options(lane="x").call(3)])
-            )
+            many: list[LanewayError | object] = list(sync.submit_many([t.call(2), t.options(lane="x").call(3)]))
             state = handle.status().state
             assert handle.cancel() == "cancelled" and not handle.duplicate
             with pytest.raises(TaskCancelled):

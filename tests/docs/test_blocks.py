@@ -89,9 +89,7 @@ def test_the_pages_have_python_to_run() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_every_python_block_of_the_page_runs(
-    page: str, redis7_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_python_block_of_the_page_runs(page: str, redis7_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANEWAY_REDIS_URL", redis7_url)
     module = ModuleType("docs_page")
     monkeypatch.setitem(sys.modules, "docs_page", module)
@@ -99,9 +97,7 @@ async def test_every_python_block_of_the_page_runs(
     async with working(redis7_url, PAGES[page], names):
         for line, source in blocks(DOCS / page):
             # Line numbers of the page, so that a failure shows where it is.
-            code = compile(
-                "\n" * (line - 1) + source, str(DOCS / page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-            )
+            code = compile("\n" * (line - 1) + source, str(DOCS / page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             result = eval(code, names)
             if inspect.isawaitable(result):
                 await asyncio.wait_for(result, 60)

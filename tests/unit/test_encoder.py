@@ -49,15 +49,13 @@ def plainly(task: NewTask) -> bytes:
     return encode_envelope(env, compress_over=CONFIG.compress_over)
 
 
-texts = st.text(
-    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["C", "Z"]), min_size=1
-)
+texts = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["C", "Z"]), min_size=1)
 tasks = st.builds(
     NewTask,
     type=texts.map(lambda text: text[:128]),
-    payload=st.dictionaries(
-        st.text(max_size=9), st.binary(max_size=400) | st.integers(0, 9), max_size=20
-    ).map(msgspec.msgpack.encode),
+    payload=st.dictionaries(st.text(max_size=9), st.binary(max_size=400) | st.integers(0, 9), max_size=20).map(
+        msgspec.msgpack.encode
+    ),
     lane=st.sampled_from([None, "high", "default"]),
     priority=st.integers(0, 9),
     max_attempts=st.none() | st.integers(1, 255),
@@ -162,9 +160,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[InvalidTask], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("fields", "error", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
-)
+@pytest.mark.parametrize(("fields", "error", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_what_is_wrong_is_refused_with_what_would_be_right(
     fields: dict[str, Any], error: type[InvalidTask], message: str
 ) -> None:

@@ -16,9 +16,7 @@ ENV = {
 
 
 def test_with_nothing_said_it_is_redis_on_this_machine() -> None:
-    assert load_settings(environ={}) == ClientSettings(
-        "redis://127.0.0.1:6379/0", "default", "default", False
-    )
+    assert load_settings(environ={}) == ClientSettings("redis://127.0.0.1:6379/0", "default", "default", False)
 
 
 def test_the_environment_says_where() -> None:

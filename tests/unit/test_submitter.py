@@ -142,9 +142,7 @@ async def test_a_lane_that_got_another_number_meanwhile_is_encoded_anew_once() -
     assert store.reloads == 1
 
     store = AnsweringStore(answer)
-    results = await submitter(store).submit_many(
-        [NewTask(type="t", lane=lane) for lane in (None, "high", None)]
-    )
+    results = await submitter(store).submit_many([NewTask(type="t", lane=lane) for lane in (None, "high", None)])
     assert all(isinstance(result, Receipt) for result in results)
     assert [len(batch) for batch in store.calls] == [3, 1]
 

@@ -307,16 +307,12 @@ def test_wrong_arguments_are_refused_before_anything_is_sent_naming_those_there_
     app: App, args: tuple[Any, ...], kwargs: dict[str, Any], message: str
 ) -> None:
     @app.task
-    def resize(
-        path: str, size: Annotated[int, msgspec.Meta(le=10)] = 3, points: list[Point] | None = None
-    ) -> None: ...
+    def resize(path: str, size: Annotated[int, msgspec.Meta(le=10)] = 3, points: list[Point] | None = None) -> None: ...
 
     with pytest.raises(InvalidTask) as raised:
         resize.call(*args, **kwargs)
     assert message in str(raised.value)
-    assert "task 'resize':" in str(raised.value) and "its arguments are: path: str, size:" in str(
-        raised.value
-    )
+    assert "task 'resize':" in str(raised.value) and "its arguments are: path: str, size:" in str(raised.value)
 
 
 @pytest.mark.parametrize(

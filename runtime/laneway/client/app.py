@@ -101,9 +101,7 @@ class App:
         def decorate(fn: Callable[..., Any]) -> Task[..., Any]:
             made = define_task(self, fn, policy)  # type: ignore[arg-type]  # its names are checked above
             if made.name in self._tasks:
-                raise ConfigError(
-                    f"app {self.name!r} has a task {made.name!r} already: give one of them another name"
-                )
+                raise ConfigError(f"app {self.name!r} has a task {made.name!r} already: give one of them another name")
             self._tasks[made.name] = made
             return made
 
@@ -114,9 +112,7 @@ class App:
         """The task definitions by name, as a worker takes them."""
         return {name: task.definition for name, task in self._tasks.items()}
 
-    def call(
-        self, type: str, arguments: Mapping[str, Any] | None = None, **options: Unpack[Options]
-    ) -> Call[Any]:
+    def call(self, type: str, arguments: Mapping[str, Any] | None = None, **options: Unpack[Options]) -> Call[Any]:
         """A call of a task type by its name, for those who don't have its code. Arguments of a type that this
         App has are checked as :meth:`Task.call` does; of others, the worker checks them.
 
@@ -159,9 +155,7 @@ class App:
             except LanewayError as error:  # a middleware's refusal of this one
                 answers[i] = error
         results = iter(await session.submitter.submit_many(tasks))
-        return [
-            answer or self._answer(call, next(results)) for call, answer in zip(calls, answers, strict=True)
-        ]
+        return [answer or self._answer(call, next(results)) for call, answer in zip(calls, answers, strict=True)]
 
     def _answer(self, call: Call[R], result: Receipt | LanewayError) -> Handle[R] | LanewayError:
         if isinstance(result, LanewayError):
@@ -236,9 +230,7 @@ class App:
             from laneway.adapters.redis import RedisStore  # redis-py is not for those who only define tasks
 
             where = self.settings()
-            store: TaskStore = RedisStore(
-                where.redis, where.queue, namespace=where.namespace, cluster=where.cluster
-            )
+            store: TaskStore = RedisStore(where.redis, where.queue, namespace=where.namespace, cluster=where.cluster)
             session = self._sessions[loop] = _Session(store, Submitter(store), True)
         return session
 

@@ -109,8 +109,7 @@ class Arguments:
     def _set_context(self, name: str) -> None:
         if self.takes_context is not None:
             raise ConfigError(
-                f"task {self._name!r} has two parameters of type Context, {self.takes_context} and {name}: "
-                "keep one"
+                f"task {self._name!r} has two parameters of type Context, {self.takes_context} and {name}: keep one"
             )
         self.takes_context = name
 

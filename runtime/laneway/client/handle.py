@@ -152,9 +152,7 @@ class Handle(Generic[R_co]):
         return view
 
     def _unknown(self) -> UnknownTask:
-        return UnknownTask(
-            f"there is no task {self.id} in this queue; ended tasks are kept for a limited time"
-        )
+        return UnknownTask(f"there is no task {self.id} in this queue; ended tasks are kept for a limited time")
 
     def _outcome(self, view: TaskView) -> R_co:
         if view.state is State.SUCCEEDED:

@@ -36,13 +36,9 @@ class Middleware:
 class MiddlewareChain:
     """All of an App's middlewares as the one that a worker's executor calls."""
 
-    def __init__(
-        self, middleware: Sequence[Middleware], make_context: Callable[[ContextData], Context]
-    ) -> None:
+    def __init__(self, middleware: Sequence[Middleware], make_context: Callable[[ContextData], Context]) -> None:
         self._around = [each.around_execute for each in middleware if _overrides(each, "around_execute")]
-        self._after = [
-            each.after_outcome for each in reversed(middleware) if _overrides(each, "after_outcome")
-        ]
+        self._after = [each.after_outcome for each in reversed(middleware) if _overrides(each, "after_outcome")]
         self._make_context = make_context
 
     def __bool__(self) -> bool:

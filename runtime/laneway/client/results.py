@@ -24,8 +24,7 @@ class Results:
         hint = _without_outcomes(hint)
         for bad in unsendable(hint):
             raise ConfigError(
-                f"task {name!r}: its result has the type {bad}, which can't be sent: "
-                "return plain data, or None"
+                f"task {name!r}: its result has the type {bad}, which can't be sent: return plain data, or None"
             )
         self._decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(hint).decode
 
@@ -53,9 +52,7 @@ class Results:
         try:
             return self._decode(raw)
         except msgspec.MsgspecError as error:
-            raise LanewayError(
-                f"the result of task {self._name!r} is not what its annotation says: {error}"
-            ) from error
+            raise LanewayError(f"the result of task {self._name!r} is not what its annotation says: {error}") from error
 
 
 def _without_outcomes(hint: Any) -> Any:

@@ -66,9 +66,7 @@ def load_settings(
     return ClientSettings(url, name, space, cluster)
 
 
-def _first(
-    given: str | None, name: str, env: Mapping[str, str], variable: str, default: str
-) -> tuple[str, str]:
+def _first(given: str | None, name: str, env: Mapping[str, str], variable: str, default: str) -> tuple[str, str]:
     """The value that counts, and where it is from."""
     if given is not None:
         return given, name

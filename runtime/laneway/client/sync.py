@@ -53,9 +53,7 @@ class LoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="laneway-sync", daemon=True
-                )
+                self._thread = threading.Thread(target=self._loop.run_forever, name="laneway-sync", daemon=True)
                 self._thread.start()
             return self._loop
 
@@ -114,10 +112,7 @@ class SyncApp:
     def submit_many(self, calls: Iterable[Call[R]]) -> list[SyncHandle[R] | LanewayError]:
         """As :meth:`App.submit_many`."""
         results = self._loop.run(self._app.submit_many(calls))
-        return [
-            result if isinstance(result, LanewayError) else SyncHandle(self._loop, result)
-            for result in results
-        ]
+        return [result if isinstance(result, LanewayError) else SyncHandle(self._loop, result) for result in results]
 
     def handle(self, id: str) -> SyncHandle[Any]:
         """As :meth:`App.handle`."""

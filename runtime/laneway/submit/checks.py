@@ -69,9 +69,7 @@ def check_own(task: NewTask, config: QueueConfig) -> None:
     """
     check_payload(task.payload, config)
     if task.id is not None and not _is_bytes(task.id, ID_BYTES):
-        raise InvalidTask(
-            f"a task id is {ID_BYTES} bytes, as laneway.kit.ids makes them, not {_shown(task.id)}"
-        )
+        raise InvalidTask(f"a task id is {ID_BYTES} bytes, as laneway.kit.ids makes them, not {_shown(task.id)}")
     if task.key is not None:
         _check_text("key", task.key, 0, MAX_KEY)
         if not 1 <= len(task.key.encode()) <= MAX_KEY:

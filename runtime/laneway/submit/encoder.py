@@ -71,12 +71,7 @@ class Encoder:
         ):
             if not 0x80 <= payload[0] <= 0x8F:
                 check_payload(payload, self.config)
-            return (
-                template.before
-                + (_SHORT_BIN[size] if size < 256 else _bin_header(size))
-                + payload
-                + template.after
-            )
+            return template.before + (_SHORT_BIN[size] if size < 256 else _bin_header(size)) + payload + template.after
         check_own(task, self.config)
         return encode_envelope(_envelope(task, template), compress_over=self.config.compress_over)
 

@@ -32,9 +32,7 @@ def verdict(task: NewTask, got: Submitted) -> Receipt | LanewayError:
                 f"the {got.scope} is over its submission rate; try again in {wait:.3g} s", wait, got.scope
             )
         case "depth":
-            return QueueFull(
-                f"the queue holds as many tasks as it may ({got.scope}); try again when some have left"
-            )
+            return QueueFull(f"the queue holds as many tasks as it may ({got.scope}); try again when some have left")
         case "backlog":
             return Unavailable(f"the log of events is too far behind; try again in {wait:.3g} s", wait)
         case "lane":
