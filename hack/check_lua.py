@@ -66,7 +66,9 @@ def main() -> int:
     store = (ROOT / "runtime/laneway/adapters/redis/store.py").read_text()
     called = set(_CALL.findall(store))
     names = {path.stem for path in scripts}
-    flaws["adapters/redis/store.py"] = [f"calls {name}, and there is no lua/{name}.lua" for name in sorted(called - names)]
+    flaws["adapters/redis/store.py"] = [
+        f"calls {name}, and there is no lua/{name}.lua" for name in sorted(called - names)
+    ]
     for name in sorted(names - called):
         flaws[f"lua/{name}.lua"].append("nothing in adapters/redis/store.py calls it")
     used_parts = {part for path in scripts for part in header(path.read_text()).get("USES", "").split()}

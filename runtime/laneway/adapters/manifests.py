@@ -149,12 +149,11 @@ class _Loader:
                 self._error(document, (*prefix, *path), title, what)
         read = _Read(document, prefix, key, manifest)
         first = self._declared.setdefault(key, read)
-        if first is not read and name:
-            what = (
-                f"there is already a {kind} {name} in namespace {key[1]}: {_place(first)}; rename one of them"
-            )
+        if first is read:
+            self._read.append(read)
+        elif name:
+            what = f"there is already a {kind} {name} in namespace {key[1]}: {_place(first)}; rename one of them"
             self._error(document, (*prefix, "metadata", "name"), title, what)
-        self._read.append(read)
 
     def _wrong_type(
         self, document: Document, value: Mapping[str, Any], title: str
@@ -221,7 +220,7 @@ class _Loader:
             owner = (read.key[1], read.key[2])
             together = QueueManifests(read.manifest, tuple(lanes.get(owner, ())), tuple(pools.get(owner, ())))
             # With a lane that could not be read, what is said of all lanes together would mislead.
-            for what in () if broken or self._declared[read.key] is not read else problems(together):
+            for what in () if broken else problems(together):
                 self._error(read.document, read.prefix, f"TaskQueue {read.key[2]}", what)
             found.append(together)
         return tuple(found)

@@ -95,10 +95,8 @@ class Lease:
 
     async def _beat(self, store: TaskStore) -> None:
         inc, sent = self._inc, boottime()
-        if self._draining:
-            state = DRAINING
-        else:
-            state = STALLED if self._progress_age() > self._stall_after else ANNOUNCED
+        stalled = self._progress_age() > self._stall_after
+        state = DRAINING if self._draining else STALLED if stalled else ANNOUNCED
         try:
             beat = await asyncio.wait_for(
                 store.heartbeat(inc, state, self._slots(), self._window(), self._known()), self._lease

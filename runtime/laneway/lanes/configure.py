@@ -1,4 +1,4 @@
-"""Writes the live configuration of a queue: plan against what is in force, compare and set, again if somebody was faster."""
+"""Writes the live configuration of a queue: plans against what is in force, compares and sets, and again on a clash."""
 
 from __future__ import annotations
 

@@ -75,11 +75,13 @@ class Envelope(msgspec.Struct):
 def fingerprint(task_type: str, payload: bytes) -> bytes:
     """Eight bytes that tell one payload of a type from another. Only type and payload count: the same key
     with another lane, priority or delay is still the same task."""
-    return hashlib.blake2b(payload, digest_size=8, key=hashlib.blake2b(task_type.encode(), digest_size=32).digest()).digest()
+    return hashlib.blake2b(
+        payload, digest_size=8, key=hashlib.blake2b(task_type.encode(), digest_size=32).digest()
+    ).digest()
 
 
 def encode_envelope(env: Envelope, *, compress_over: int = 0) -> bytes:
-    """Encodes what is sent at submission. Payloads over ``compress_over`` bytes are compressed when that helps (0: never)."""
+    """Encodes what is sent at submission. Payloads over ``compress_over`` bytes (0: never) are compressed if that helps."""
     body, flags, tail = env.body, 0, b""
     tenant = env.tenant.encode()
     key = b""

@@ -175,9 +175,7 @@ class TaskStore(Protocol):
         """The live configuration. Raises ConfigError when the queue has none yet."""
         ...
 
-    async def configure(
-        self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None
-    ) -> bool:
+    async def configure(self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None) -> bool:
         """Writes the live configuration if ``expected`` (a hash, '' for none, None for any) is in force.
         False: somebody else wrote first."""
         ...
@@ -201,8 +199,15 @@ class TaskStore(Protocol):
 
     # -- workers
     async def register(
-        self, inc: bytes, name: str, mode: str, slots: int, window: int, partitions: int,
-        last: bytes = b"", running: Sequence[tuple[bytes, int]] = (),
+        self,
+        inc: bytes,
+        name: str,
+        mode: str,
+        slots: int,
+        window: int,
+        partitions: int,
+        last: bytes = b"",
+        running: Sequence[tuple[bytes, int]] = (),
     ) -> Registered:
         """Registers an incarnation; it adopts those of ``running`` (id, fence) that ``last`` still holds."""
         ...  # fmt: skip

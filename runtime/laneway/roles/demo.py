@@ -54,7 +54,9 @@ def run_demo(options: DemoOptions) -> int:
     folder = options.examples or Path(__file__).resolve().parents[3] / "examples"
     quickstart = folder / "quickstart"
     if not (quickstart / "quickstart_app.py").is_file():
-        console.print(f"no quickstart in {folder}: run from a clone of the repository, or name it with --examples", style="red")
+        console.print(
+            f"no quickstart in {folder}: run from a clone of the repository, or name it with --examples", style="red"
+        )
         return 2
     try:
         manifests = load_manifests([quickstart])

@@ -44,7 +44,9 @@ class Ledger:
         found = {
             "ended": len(views),
             "succeeded": sum(view.state is State.SUCCEEDED for view in views),
-            "succeeded at the second attempt": sum(view.state is State.SUCCEEDED and _attempts(view) == 2 for view in views),
+            "succeeded at the second attempt": sum(
+                view.state is State.SUCCEEDED and _attempts(view) == 2 for view in views
+            ),
             "dead": len(dead),
             "dead with an error of each attempt": sum(len(view.errors) == _attempts(view) == 3 for view in dead),
         }
@@ -84,7 +86,7 @@ def _attempts(view: TaskView) -> int:
 
 
 def lane_table(ledger: Ledger, names: dict[int, str]) -> Table:
-    """A row per lane. Waits are from submission to start, of tasks that needed one attempt; runs are of the last attempt."""
+    """A row per lane. Waits are from submission to start, of tasks with one attempt; runs are the last attempts."""
     table = Table(title="by lane (times in ms)", title_justify="left")
     table.add_column("lane")
     for heading in ("submitted", "succeeded", "retried", "dead", "wait p50", "wait p99", "run p50", "run p99"):
@@ -95,7 +97,9 @@ def lane_table(ledger: Ledger, names: dict[int, str]) -> Table:
     for name, views in lanes.items():
         states = Counter(view.state for view in views)
         retried = sum(view.state is State.SUCCEEDED and _attempts(view) > 1 for view in views)
-        records = [(view.envelope.submitted_ms, view.record) for view in views if view.record and view.record.started_ms]
+        records = [
+            (view.envelope.submitted_ms, view.record) for view in views if view.record and view.record.started_ms
+        ]
         waits = sorted(record.started_ms - submitted for submitted, record in records if record.attempts == 1)
         runs = sorted(record.since_ms - record.started_ms for _, record in records)
         figures = [f"{_at(values, share)}" for values in (waits, runs) for share in (0.5, 0.99)]

@@ -101,16 +101,14 @@ class LocalStack:
                 missing = [name for name in plan_pool(pool).env_required if name not in os.environ]
                 if missing:
                     raise ConfigError(
-                        f"WorkerPool {pool.metadata.name}: {', '.join(missing)} come from a Secret in a cluster; set them "
-                        "in the environment here"
+                        f"WorkerPool {pool.metadata.name}: {', '.join(missing)} come from a Secret in a cluster; "
+                        "set them in the environment here"
                     )
 
     async def _start_redis(self) -> None:
         if self.options.redis:
             return
-        urls = {
-            spec.url for manifest in self.manifests.queues if (spec := manifest.queue.spec.redis) and spec.url
-        }
+        urls = {spec.url for manifest in self.manifests.queues if (spec := manifest.queue.spec.redis) and spec.url}
         if len(urls) == 1:
             (self.redis_url,) = urls
             return
@@ -162,9 +160,7 @@ class LocalStack:
         workers = sum(plan_pool(pool).processes for pool in manifest.pools)
         partitions = max(kafka.partitions if kafka else 4, workers)
         assert self.options.kafka
-        await ensure_topics(
-            self.options.kafka, Topics.of(manifest.namespace, manifest.name), partitions=partitions
-        )
+        await ensure_topics(self.options.kafka, Topics.of(manifest.namespace, manifest.name), partitions=partitions)
 
     # -- processes
 

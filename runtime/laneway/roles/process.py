@@ -44,7 +44,7 @@ async def _watch_supervisor(stop: asyncio.Event) -> None:
     supervisor = os.environ.get(SUPERVISOR_ENV)
     if not supervisor:
         return
-    while os.getppid() == int(supervisor):
+    while os.getppid() == int(supervisor):  # noqa: ASYNC110  (nothing tells of a parent's death but this)
         await asyncio.sleep(0.5)
     _log.warning("the supervisor is gone; stopping")
     stop.set()

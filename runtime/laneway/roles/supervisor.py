@@ -77,9 +77,12 @@ class Supervisor:
                 _log.warning("ended; it starts again", child=child.name, code=code, again_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-            if self._stopping:
+            if not self._going_on():
                 return
             await self._launch(child)
+
+    def _going_on(self) -> bool:
+        return not self._stopping
 
     async def stop(self) -> None:
         """Stops the children one group of the same name prefix after the other: asks, waits, then kills."""

@@ -89,9 +89,7 @@ async def _supervise(options: WorkerOptions, stop: asyncio.Event) -> int:
         port = options.metrics_port + i if options.metrics_port else 0
         name = f"{options.name}-{i}" if options.name else ""
         command = worker_command(WorkerOptions(**(one | {"metrics_port": port, "name": name})))
-        children.append(
-            Child(f"worker-{i}", command, {SUPERVISOR_ENV: str(os.getpid())}, grace=options.drain + 15)
-        )
+        children.append(Child(f"worker-{i}", command, {SUPERVISOR_ENV: str(os.getpid())}, grace=options.drain + 15))
     supervisor = Supervisor(children)
     await supervisor.start()
     await stop.wait()
@@ -135,9 +133,7 @@ async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
         metrics, health = TaskMetrics(), Health()
         state = await stack.enter_async_context(app.run_lifespan())
         await app.connect(store)
-        worker = build_worker(
-            options, app, store, source, new_store, metrics=metrics, state=state, config=config
-        )
+        worker = build_worker(options, app, store, source, new_store, metrics=metrics, state=state, config=config)
         health.require("lease", lambda: None if worker.view()["lease_fresh"] else "the lease is not fresh")
         if options.metrics_port:
             registry = new_registry()

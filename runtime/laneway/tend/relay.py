@@ -95,7 +95,9 @@ class Relay(Service):
         names = {lane.n: lane.name for lane in (await self._store.config()).lanes}
         records = [(entry.entry, _encode(self._event(entry, names))) for entry in entries]
         if gap:
-            marker = Event(EVENT_SCHEMA, self._queue, "gap", entries[0].at_ms, entries[0].entry.decode() + "-gap", [], gap)
+            marker = Event(
+                EVENT_SCHEMA, self._queue, "gap", entries[0].at_ms, entries[0].entry.decode() + "-gap", [], gap
+            )
             records.insert(0, (b"gap", _encode(marker)))
         dead = await self._dead_letters(entries, names)
         if dead:
@@ -116,9 +118,7 @@ class Relay(Service):
             if entry.kind != "dead":
                 continue
             views = await self._store.get([id_ for id_, _, _ in entry.tasks])
-            letters += [
-                (view.id, _encode(self._dead_letter(view, entry, names))) for view in views if view is not None
-            ]
+            letters += [(view.id, _encode(self._dead_letter(view, entry, names))) for view in views if view is not None]
         return letters
 
     def _dead_letter(self, view: TaskView, entry: OutboxEntry, names: dict[int, str]) -> DeadLetter:

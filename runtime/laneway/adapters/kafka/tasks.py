@@ -28,10 +28,7 @@ class KafkaTaskPublisher:
         except Unavailable:
             return [(inc, task) for inc, _, task in tasks]
         return [
-            (inc, task)
-            for (inc, _, batch), ok in zip(groups, acknowledged, strict=True)
-            if not ok
-            for task in batch
+            (inc, task) for (inc, _, batch), ok in zip(groups, acknowledged, strict=True) if not ok for task in batch
         ]
 
     async def close(self) -> None:

@@ -27,7 +27,8 @@ def _was_sent(error: Exception) -> bool:
 
 
 class ScriptCaller:
-    """Runs one queue's scripts. ``execute`` sends one command and returns its reply; ``patience`` (s) bounds how long an idempotent call is repeated while Redis is away."""
+    """Runs one queue's scripts. ``execute`` sends one command and returns its reply; ``patience`` (s) bounds how long
+    an idempotent call is repeated while Redis is away."""
 
     def __init__(self, execute: Callable[..., Awaitable[Any]], keys: QueueKeys, *, patience: float = 5.0) -> None:
         self._execute = execute

@@ -61,9 +61,7 @@ def turn(reply: list[Any]) -> Turn:
 
 def dispatched(reply: list[Any]) -> Dispatched:
     """The answer of dispatch."""
-    tasks = [
-        (reply[i], int(reply[i + 1]), claimed(reply[i + 2], reply[i + 3])) for i in range(4, len(reply), 4)
-    ]
+    tasks = [(reply[i], int(reply[i + 1]), claimed(reply[i + 2], reply[i + 3])) for i in range(4, len(reply), 4)]
     return Dispatched(reply[1], tasks, reply[3], reply[2])
 
 
@@ -101,13 +99,13 @@ def beat(reply: list[Any]) -> Beat:
     return Beat(status, reply[1], reply[2], split_ids(reply[3]), split_ids(reply[4]))
 
 
-def view(id_: bytes, envelope: bytes, record: bytes, scheduled: int, errors: bytes, result: bytes, has: bool) -> TaskView | None:
+def view(id_: bytes, envelope: bytes, record: bytes, scheduled: int, errors: bytes, result: bytes) -> TaskView | None:
     """One task of get."""
     if not envelope:
         return None
     rec = decode_record(record) if record else None
     state = rec.state if rec else (State.SCHEDULED if scheduled else State.QUEUED)
-    return TaskView(id_, state, decode_stored(envelope), rec, decode_errors(errors), result if has else None)
+    return TaskView(id_, state, decode_stored(envelope), rec, decode_errors(errors), result or None)
 
 
 def stats(reply: list[Any], config: QueueConfig) -> QueueStats:

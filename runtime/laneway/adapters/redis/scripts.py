@@ -20,7 +20,7 @@ _HEADER = re.compile(r"^-- (KEYS|USES|IDEMPOTENT): *(.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One composed script. ``keys`` are names of :mod:`laneway.adapters.redis.keys`; ``lanes``: all lanes' keys follow."""
+    """One composed script. ``keys`` are names in ``keys.LOCALS``; ``lanes``: all lanes' keys follow."""
 
     name: str
     source: str

@@ -92,11 +92,14 @@ class RedisStore:
             self._calls.set_lanes([lane.name for lane in self._config.lanes])
         return self._config
 
-    async def configure(
-        self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None
-    ) -> bool:
+    async def configure(self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None) -> bool:
         raw = encode_config(config)
-        args: list[Argument] = ["*" if expected is None else expected, config_hash(raw), raw, encode_for_scripts(config)]
+        args: list[Argument] = [
+            "*" if expected is None else expected,
+            config_hash(raw),
+            raw,
+            encode_for_scripts(config),
+        ]
         for name in sorted(tenants):
             args += [name, encode_tenant(tenants[name])]
         reply = await self._calls.call("configure", *args)
@@ -154,9 +157,7 @@ class RedisStore:
         if not ids:
             return []
         flat = await self._calls.call("get", *ids)
-        return [
-            replies.view(id_, *flat[i * 5 : i * 5 + 5], has=bool(flat[i * 5 + 4])) for i, id_ in enumerate(ids)
-        ]
+        return [replies.view(id_, *flat[i * 5 : i * 5 + 5]) for i, id_ in enumerate(ids)]
 
     async def cancel(self, ids: Sequence[bytes]) -> list[str]:
         return [code.decode() for code in (await self._call("cancel", *ids))[2:]] if ids else []

@@ -37,7 +37,8 @@ class Wire:
         self._busy[connection] = asyncio.get_running_loop().time()
         whole = False
         try:
-            await connection.send_packed_command(pack_command(command), check_health=False)
+            packed = pack_command(command)  # type: ignore[arg-type]  # its stub knows no tuples of any length
+            await connection.send_packed_command(packed, check_health=False)
             reply = await connection.read_response(disconnect_on_error=False)
             whole = True
             return reply

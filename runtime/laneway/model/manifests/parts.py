@@ -99,7 +99,5 @@ class Rate(Model):
     @model_validator(mode="after")
     def _burst_of_something(self) -> Self:
         if self.perSecond == 0 and self.burst is not None:
-            raise ValueError(
-                "burst means nothing with perSecond 0 (unlimited): leave it out, or set perSecond"
-            )
+            raise ValueError("burst means nothing with perSecond 0 (unlimited): leave it out, or set perSecond")
         return self

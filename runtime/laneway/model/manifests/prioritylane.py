@@ -54,9 +54,7 @@ class PriorityLane(Model):
     """A lane of a queue. When it is deleted it accepts no more tasks; those that it has are still worked off,
     and a pause or minimum share of it ends."""
 
-    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(
-        default=API_VERSION, description="Always laneway.dev/v1alpha1."
-    )
+    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(default=API_VERSION, description="Always laneway.dev/v1alpha1.")
     kind: Literal["PriorityLane"] = Field(default="PriorityLane", description="Always PriorityLane.")
     metadata: Metadata = Field(description="What Kubernetes knows the object by.")
     spec: PriorityLaneSpec = Field(description="What the lane shall be.")

@@ -72,8 +72,7 @@ class Kafka(Model):
         default=12,
         ge=1,
         le=1_000,
-        description="Partitions of the topic of tasks; workers beyond that number share them. It can only"
-        " grow.",
+        description="Partitions of the topic of tasks; workers beyond that number share them. It can only grow.",
     )
     replicationFactor: int | None = Field(
         default=None, ge=1, le=16, description="Copies of each partition. Absent: the brokers' default."
@@ -82,8 +81,7 @@ class Kafka(Model):
         default=None,
         ge=1,
         le=16,
-        description="Copies that must acknowledge a record; at most replicationFactor. Absent: the"
-        " brokers' default.",
+        description="Copies that must acknowledge a record; at most replicationFactor. Absent: the brokers' default.",
     )
     eventRetention: Annotated[str, Duration("1m", "8760h")] = Field(
         default="168h", description="How long the topic of events keeps them."
@@ -94,11 +92,7 @@ class Kafka(Model):
 
     @model_validator(mode="after")
     def _fewer_in_sync_than_copies(self) -> Self:
-        if (
-            self.replicationFactor
-            and self.minInsyncReplicas
-            and self.minInsyncReplicas > self.replicationFactor
-        ):
+        if self.replicationFactor and self.minInsyncReplicas and self.minInsyncReplicas > self.replicationFactor:
             raise ValueError(
                 f"minInsyncReplicas must be from 1 to replicationFactor ({self.replicationFactor}), not"
                 f" {self.minInsyncReplicas}"
@@ -133,9 +127,7 @@ class TenantDefaults(Model):
         le=256,
         description="Share in a lane where several tenants wait: one with weight 2 gets twice as much.",
     )
-    maxRunning: int = Field(
-        default=0, ge=0, le=1_000_000, description="Tasks that may run at once. 0: unlimited."
-    )
+    maxRunning: int = Field(default=0, ge=0, le=1_000_000, description="Tasks that may run at once. 0: unlimited.")
     rate: Rate | None = Field(default=None, description="Submissions. Absent: unlimited.")
 
 
@@ -143,18 +135,14 @@ class TenantOverride(Model):
     """Limits of one tenant. What is absent is as in the defaults."""
 
     name: TenantName = Field(description='The tenant; "" is that of tasks which name none.')
-    weight: int | None = Field(
-        default=None, ge=1, le=256, description="Share in a lane where several tenants wait."
-    )
+    weight: int | None = Field(default=None, ge=1, le=256, description="Share in a lane where several tenants wait.")
     maxRunning: int | None = Field(
         default=None,
         ge=0,
         le=1_000_000,
         description="Tasks that may run at once. 0: unlimited, whatever the default.",
     )
-    rate: Rate | None = Field(
-        default=None, description="Submissions. perSecond 0: unlimited, whatever the default."
-    )
+    rate: Rate | None = Field(default=None, description="Submissions. perSecond 0: unlimited, whatever the default.")
 
 
 class Tenants(Model):
@@ -179,9 +167,7 @@ class Tenants(Model):
 class Backoff(Model):
     """How long a failed task waits: base, then factor times as long each time, at most cap."""
 
-    base: Annotated[str, Duration("10ms", "24h")] = Field(
-        default="2s", description="Wait after the first failure."
-    )
+    base: Annotated[str, Duration("10ms", "24h")] = Field(default="2s", description="Wait after the first failure.")
     factor: int = Field(default=2, ge=1, le=10, description="How many times longer each further wait is.")
     cap: Annotated[str, Duration("10ms", "168h")] = Field(default="1h", description="Longest wait.")
     jitterPercent: int = Field(
@@ -201,9 +187,7 @@ class Backoff(Model):
 class Retry(Model):
     """What happens to a task that fails, unless the task itself says otherwise."""
 
-    maxAttempts: int = Field(
-        default=4, ge=1, le=255, description="Attempts in all; after the last the task is dead."
-    )
+    maxAttempts: int = Field(default=4, ge=1, le=255, description="Attempts in all; after the last the task is dead.")
     maxCrashes: int = Field(
         default=3,
         ge=1,
@@ -216,9 +200,7 @@ class Retry(Model):
 class KeptEnded(Model):
     """How many tasks that ended well or were called off are kept, and how long; the oldest go first."""
 
-    count: int = Field(
-        default=100_000, ge=0, le=100_000_000, description="At most so many. 0: without bound."
-    )
+    count: int = Field(default=100_000, ge=0, le=100_000_000, description="At most so many. 0: without bound.")
     age: Annotated[str, Duration("1s", "87600h", zero=True)] = Field(
         default="1h", description="At most so long after their end. 0s: without bound."
     )
@@ -227,9 +209,7 @@ class KeptEnded(Model):
 class KeptDead(Model):
     """How many dead letters are kept, and how long; the oldest go first."""
 
-    count: int = Field(
-        default=1_000_000, ge=0, le=100_000_000, description="At most so many. 0: without bound."
-    )
+    count: int = Field(default=1_000_000, ge=0, le=100_000_000, description="At most so many. 0: without bound.")
     age: Annotated[str, Duration("1s", "87600h", zero=True)] = Field(
         default="0s", description="At most so long after their end. 0s: without bound."
     )
@@ -238,9 +218,7 @@ class KeptDead(Model):
 class Retention(Model):
     """What is kept of tasks that ended."""
 
-    ended: KeptEnded = Field(
-        default_factory=KeptEnded, description="Tasks that succeeded, were cancelled or expired."
-    )
+    ended: KeptEnded = Field(default_factory=KeptEnded, description="Tasks that succeeded, were cancelled or expired.")
     dead: KeptDead = Field(default_factory=KeptDead, description="Dead letters.")
     maxBytes: Annotated[int | str, Size("1Mi", "1Ti")] = Field(
         default="256Mi", description="All of them together take at most so much of Redis."
@@ -260,8 +238,7 @@ class TaskQueueSpec(Model):
 
     redis: Redis | None = Field(
         default=None,
-        description="Where the queue's state is. Absent: the Redis that the installation or command line"
-        " names.",
+        description="Where the queue's state is. Absent: the Redis that the installation or command line names.",
     )
     kafka: Kafka | None = Field(
         default=None, description="Kafka for tasks, events and dead letters. Absent: none is used."
@@ -303,13 +280,10 @@ class TaskQueueSpec(Model):
         if self.source == "Kafka" and self.kafka is None:
             raise ValueError("source Kafka needs spec.kafka with bootstrapServers; or set source: Direct")
         if self.durability == "Replica" and self.ackReplicas is None:
-            raise ValueError(
-                "durability Replica needs ackReplicas: how many replicas must have a submission, 1 to 16"
-            )
+            raise ValueError("durability Replica needs ackReplicas: how many replicas must have a submission, 1 to 16")
         if self.durability != "Replica" and self.ackReplicas is not None:
             raise ValueError(
-                f"ackReplicas means nothing with durability {self.durability}: leave it out, or set"
-                " durability: Replica"
+                f"ackReplicas means nothing with durability {self.durability}: leave it out, or set durability: Replica"
             )
         return self
 
@@ -317,13 +291,9 @@ class TaskQueueSpec(Model):
 class TaskQueue(Model):
     """A queue of tasks. One without any PriorityLane has a single lane, named default."""
 
-    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(
-        default=API_VERSION, description="Always laneway.dev/v1alpha1."
-    )
+    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(default=API_VERSION, description="Always laneway.dev/v1alpha1.")
     kind: Literal["TaskQueue"] = Field(default="TaskQueue", description="Always TaskQueue.")
-    metadata: Metadata = Field(
-        description="What Kubernetes knows the object by; the name is the queue's name."
-    )
+    metadata: Metadata = Field(description="What Kubernetes knows the object by; the name is the queue's name.")
     spec: TaskQueueSpec = Field(default_factory=TaskQueueSpec, description="What the queue shall be.")
 
     @property

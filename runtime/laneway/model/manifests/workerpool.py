@@ -34,8 +34,7 @@ def _env_name(name: str) -> str:
     if len(name) <= 253 and _ENV.fullmatch(name):
         return name
     raise ValueError(
-        "the name of an environment variable has letters, digits and '_', with no digit first, not"
-        f" {name[:60]!r}"
+        f"the name of an environment variable has letters, digits and '_', with no digit first, not {name[:60]!r}"
     )
 
 
@@ -49,8 +48,7 @@ def _image(image: str) -> str:
     if len(image) <= 512 and _IMAGE.fullmatch(image):
         return image
     raise ValueError(
-        "must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters, not"
-        f" {image[:80]!r}"
+        f"must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters, not {image[:80]!r}"
     )
 
 
@@ -63,8 +61,7 @@ class EnvVar(Model):
     )
     secretRef: SecretKey | None = Field(
         default=None,
-        description="The Secret that holds its value. Without a cluster, the variable must be set in the"
-        " environment.",
+        description="The Secret that holds its value. Without a cluster, the variable must be set in the environment.",
     )
 
     @model_validator(mode="after")
@@ -147,21 +144,15 @@ class WorkerPoolSpec(Model):
     threads: int = Field(
         default=8, ge=1, le=1_000, description="Threads of each process for handlers that are not async."
     )
-    env: list[EnvVar] = Field(
-        default_factory=list, max_length=256, description="Environment of the handlers, by name."
-    )
+    env: list[EnvVar] = Field(default_factory=list, max_length=256, description="Environment of the handlers, by name.")
     drainTimeout: Annotated[str, Duration("1s", "24h", zero=True)] = Field(
         default="30s",
-        description="How long a worker that is told to stop waits for what it runs, before it hands that"
-        " back.",
+        description="How long a worker that is told to stop waits for what it runs, before it hands that back.",
     )
-    recycle: Recycle = Field(
-        default_factory=Recycle, description="When a worker process is replaced by a fresh one."
-    )
+    recycle: Recycle = Field(default_factory=Recycle, description="When a worker process is replaced by a fresh one.")
     scaling: Scaling | None = Field(
         default=None,
-        description="How the number of replicas follows the queue. Only in a cluster. Absent: replicas is"
-        " kept.",
+        description="How the number of replicas follows the queue. Only in a cluster. Absent: replicas is kept.",
     )
 
     @field_validator("env")
@@ -178,9 +169,7 @@ class WorkerPoolSpec(Model):
 class WorkerPool(Model):
     """Workers that run the handlers of one app for one queue."""
 
-    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(
-        default=API_VERSION, description="Always laneway.dev/v1alpha1."
-    )
+    apiVersion: Literal["laneway.dev/v1alpha1"] = Field(default=API_VERSION, description="Always laneway.dev/v1alpha1.")
     kind: Literal["WorkerPool"] = Field(default="WorkerPool", description="Always WorkerPool.")
     metadata: Metadata = Field(description="What Kubernetes knows the object by.")
     spec: WorkerPoolSpec = Field(description="What the pool shall be.")
