@@ -94,9 +94,7 @@ def list_(
         elif not found:
             click.echo("no dead letters" if total == 0 else f"none of {total:,} dead letters is like that")
         else:
-            print_table(
-                ["task", "type", "lane", "attempts", "died", "last error"], [_row(task) for task in found]
-            )
+            print_table(["task", "type", "lane", "attempts", "died", "last error"], [_row(task) for task in found])
             if len(found) < total:
                 click.echo(f"{len(found):,} of {total:,} dead letters", err=True)
         return Exit.OK
@@ -115,9 +113,7 @@ def _row(task: TaskAnswer) -> tuple[object, ...]:
 @click.argument("id", type=TASK_ID)
 @queue_options
 @json_option
-def show(
-    id: bytes, redis: str | None, queue: str | None, namespace: str | None, cluster: bool, as_json: bool
-) -> int:
+def show(id: bytes, redis: str | None, queue: str | None, namespace: str | None, cluster: bool, as_json: bool) -> int:
     """Show one dead letter with the error of each attempt.
 
     \b
@@ -145,9 +141,7 @@ def _choice_options(command: _F) -> _F:
         (
             click.argument("ids", type=TASK_ID, nargs=-1, metavar="[ID...]"),
             click.option("--all", "every", is_flag=True, help="All dead letters."),
-            click.option(
-                "--limit", type=click.IntRange(1), help="The newest so many of those chosen.  [default: all]"
-            ),
+            click.option("--limit", type=click.IntRange(1), help="The newest so many of those chosen.  [default: all]"),
             filter_options,
             yes_option,
             queue_options,
@@ -163,7 +157,8 @@ def _choice_options(command: _F) -> _F:
 def replay(**given: Any) -> int:
     """Queue dead letters again, oldest first, with their attempts counted anew.
 
-    Names tasks by ID, or all of them with --all, or some by --type, --lane, --tenant and --error.
+    Names tasks by ID (cancelled and expired ones may be named too), or all dead letters with --all, or some
+    by --type, --lane, --tenant and --error.
     Exit code 1 when one of them could not be replayed, 3 when none of the IDs is known.
 
     \b
@@ -193,16 +188,25 @@ def purge(**given: Any) -> int:
 
 
 async def _replay(store: TaskStore, ids: Sequence[bytes]) -> list[str]:
-    """Per task "", or why it was not replayed."""
-    return ["" if code == "queued" else code for code in await store.replay(ids)]
+    """Per task "", or why it was not replayed. (The script answers alike for a task that waits already.)"""
+    codes = await _unless(store, ids, State.DEAD, State.CANCELLED, State.EXPIRED)
+    ready = [i for i, code in enumerate(codes) if not code]
+    for i, code in zip(ready, await store.replay([ids[i] for i in ready]), strict=True):
+        codes[i] = "" if code == "queued" else code
+    return codes
 
 
 async def _purge(store: TaskStore, ids: Sequence[bytes]) -> list[str]:
     """Per task "", or why it was not forgotten. (The script would forget any ended task.)"""
-    views = await reading(store.get(ids))
-    codes = ["unknown" if v is None else "" if v.state is State.DEAD else v.state.label for v in views]
+    codes = await _unless(store, ids, State.DEAD)
     await store.purge([id for id, code in zip(ids, codes, strict=True) if not code])
     return codes
+
+
+async def _unless(store: TaskStore, ids: Sequence[bytes], *states: State) -> list[str]:
+    """Per task "" when it is in one of the states, else its state, or unknown."""
+    views = await reading(store.get(ids))
+    return ["unknown" if v is None else "" if v.state in states else v.state.label for v in views]
 
 
 def _change(
@@ -227,9 +231,7 @@ def _change(
         with progress(len(picked), verb) as bar:
             for i in range(0, len(picked), BATCH):
                 batch = picked[i : i + BATCH]
-                refused += [
-                    (id, code) for id, code in zip(batch, await act(store, batch), strict=True) if code
-                ]
+                refused += [(id, code) for id, code in zip(batch, await act(store, batch), strict=True) if code]
                 bar.update(bar.task_ids[0], advance=len(batch))
         return _report(done, len(picked), refused, bool(ids), given["as_json"])
 
@@ -246,7 +248,7 @@ def _check_choice(verb: str, chosen: Filter, ids: tuple[bytes, ...], given: dict
         raise click.UsageError("give IDs, or --all, or filters: one of the three")
     if ids and given["limit"] is not None:
         raise click.UsageError("--limit goes with --all or filters, not with IDs")
-    if not given["yes"] and (verb == "purge" or not ids) and not sys.stdin.isatty():
+    if not given["yes"] and (verb == "purge" or not ids) and not on_terminal():
         raise click.UsageError(f"there is no terminal to ask on: add --yes to {verb} them")
 
 
@@ -264,6 +266,11 @@ async def _pick(store: TaskStore, config: QueueConfig, chosen: Filter, limit: in
             if len(picked) == limit:
                 break
     return picked[:limit][::-1]
+
+
+def on_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def _confirmed(verb: str, n: int, target: Target) -> bool:

@@ -71,6 +71,4 @@ def exit_of(error: LanewayError) -> Exit:
 
 def one_line(text: str) -> str:
     """A message on one line, without characters that would steer a terminal."""
-    return " ".join(
-        "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split()
-    )
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())

@@ -15,9 +15,7 @@ from laneway.cli.params import NAME, PORT
     "--queue", "-q", "queues", type=NAME, multiple=True, required=True, envvar="LANEWAY_QUEUE",
     show_envvar=True, help="A queue to serve; may be given several times (in the environment: by spaces).",
 )  # fmt: skip
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0: all of them."
-)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0: all of them.")
 @click.option("--port", type=PORT, default=8080, show_default=True, help="The port to listen on.")
 @role_options
 def gateway(queues: tuple[str, ...], **options: Any) -> int:

@@ -49,18 +49,23 @@ class Program(CommandGroup):
         settings = Settings()
         try:
             code = super().main(args, "laneway", complete_var, standalone_mode=False, obj=settings, **extra)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read our output has seen enough (laneway ... | head). What is left in the buffer must
-            # not fail a second time when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = Exit.OK
         except (KeyboardInterrupt, click.Abort):
             click.echo("laneway: interrupted", err=True)
             code = Exit.INTERRUPTED
         except Exception as error:
             code = _complain(error, settings)
         sys.exit(int(code or 0))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. That whoever read its output has seen enough (laneway ... | head) is no error."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is left in the buffer must not fail a second time when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.OK
+        return code
 
 
 def _complain(error: Exception, settings: Settings) -> Exit:

@@ -30,9 +30,7 @@ def console(*, err: bool = False) -> Console:
     from rich.console import Console
 
     file = sys.stderr if err else sys.stdout
-    return Console(
-        file=file, width=None if file.isatty() else PIPE_WIDTH, markup=False, highlight=False, emoji=False
-    )
+    return Console(file=file, width=None if file.isatty() else PIPE_WIDTH, markup=False, highlight=False, emoji=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -47,9 +45,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    cells = [
-        [value if isinstance(value, int | float) else Text(safe(str(value))) for value in row] for row in rows
-    ]
+    cells = [[value if isinstance(value, int | float) else Text(safe(str(value))) for value in row] for row in rows]
     for i, name in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[i], int | float) for row in cells)
         grid.add_column(name, justify="right" if numbers else "left", overflow="fold")

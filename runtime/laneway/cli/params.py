@@ -52,9 +52,7 @@ def moment(text: str) -> datetime:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(
-            f"must be an RFC 3339 time such as 2030-01-31T08:00:00Z, not {text[:40]!r}"
-        ) from None
+        raise ValueError(f"must be an RFC 3339 time such as 2030-01-31T08:00:00Z, not {text[:40]!r}") from None
     if when.tzinfo is None:
         raise ValueError(f"must say its time zone: {text}Z for UTC, or {text}+01:00, for example")
     return when

@@ -106,9 +106,7 @@ def draw(target: Target, answer: StatsAnswer) -> RenderableType:
 
     lanes = [(lane.name, lane.queued, lane.running, span(lane.oldest_seconds)) for lane in answer.lanes]
     counts = dict(answer.tasks)
-    states = [
-        (name, counts.pop(name)) for name in ("submitted", *sorted(counts, key=_order)) if name in counts
-    ]
+    states = [(name, counts.pop(name)) for name in ("submitted", *sorted(counts, key=_order)) if name in counts]
     workers = [
         (w.name, w.source, w.slots, w.held, w.state, f"{span(w.seconds_since_beat)} ago")
         for w in sorted(answer.workers, key=lambda w: w.name)

@@ -135,9 +135,7 @@ def _check_together(file: BinaryIO | None, wait: bool, given: dict[str, Any]) ->
             raise click.UsageError("say which TYPE of task, or name a file of tasks with --file")
         return
     if wait:
-        raise click.UsageError(
-            "--wait is for one task; with --file, look at `laneway stats` or `laneway task wait ID`"
-        )
+        raise click.UsageError("--wait is for one task; with --file, look at `laneway stats` or `laneway task wait ID`")
     if given["id"] is not None:
         raise click.UsageError("--id is for one task; in a file, give each line its own id")
     if given["key"] is not None:
@@ -170,9 +168,7 @@ def _payload(args: tuple[tuple[str, str], ...], text: str | None) -> Any:
     if text is not None:
         payload = _json("--payload", text, "")
         if not isinstance(payload, dict):
-            raise click.UsageError(
-                "--payload must be a JSON object of arguments by name, such as '{\"size\": 200}'"
-            )
+            raise click.UsageError("--payload must be a JSON object of arguments by name, such as '{\"size\": 200}'")
         return payload
     quoted = _once("--arg", args)
     return {

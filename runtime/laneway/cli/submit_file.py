@@ -24,7 +24,7 @@ from laneway.submit import NewTask, Receipt, Submitter
 #: What one read takes at most; a pipe gives what is there, so that a slow writer's tasks do not wait.
 CHUNK = 1_048_576
 #: A line may have at most so many bytes: payloads are 1 MiB by default, and JSON may double them.
-MAX_LINE = 64 * 1_048_576
+MAX_LINE = 32 * 1_048_576
 #: How many refused lines are named for people.
 SHOWN = 20
 
@@ -107,9 +107,7 @@ async def _submit_lines(
             tasks.append(_task(line, defaults))
             numbers.append(number)
         except Problem as problem:
-            ledger.refuse(
-                number, problem.kind.name, str(problem).replace("the body", "the line"), Exit.FAILED
-            )
+            ledger.refuse(number, problem.kind.name, str(problem).replace("the body", "the line"), Exit.FAILED)
     results: list[Receipt | LanewayError] = []
     if tasks:
         try:
@@ -156,7 +154,7 @@ def _task(line: bytes, defaults: dict[str, Any]) -> NewTask:
 def _batches(file: BinaryIO) -> Iterator[tuple[int, list[bytes], int]]:
     """The lines of a file in batches, as they come: (number of the first, lines, bytes read)."""
     number, rest = 1, b""
-    read = getattr(file, "read1", file.read)
+    read = getattr(file, "read1", None) or file.read
     while chunk := read(CHUNK):
         size = len(chunk)
         *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)

@@ -42,9 +42,7 @@ def task() -> None:
 @click.argument("id", type=TASK_ID)
 @queue_options
 @json_option
-def show(
-    id: bytes, redis: str | None, queue: str | None, namespace: str | None, cluster: bool, as_json: bool
-) -> int:
+def show(id: bytes, redis: str | None, queue: str | None, namespace: str | None, cluster: bool, as_json: bool) -> int:
     """Show all that is known of a task: state, attempts, payload, errors with tracebacks, result.
 
     \b

@@ -33,9 +33,7 @@ from laneway.cli.params import NAME, PORT
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder that the embedded Redis keeps its data in.  [default: .laneway]",
 )
-@click.option(
-    "--port", type=PORT, default=8080, show_default=True, help="The gateway's port; 0: any free one."
-)
+@click.option("--port", type=PORT, default=8080, show_default=True, help="The gateway's port; 0: any free one.")
 @click.option(
     "--namespace",
     type=NAME,
@@ -58,6 +56,7 @@ def up(
     """Run the queues, workers and gateway of manifests on this machine, until Ctrl-C.
 
     Without --redis it starts a Redis of its own. Client commands in the same folder find it by themselves.
+    SIGHUP reads the manifests again, and applies what can change live.
 
     \b
     Examples:

@@ -28,9 +28,7 @@ from laneway.cli.params import APP, PORT, SECONDS
     show_default=True,
     help="Threads of one process, for handlers that are not async.",
 )
-@click.option(
-    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes."
-)
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--drain",
     type=SECONDS,
@@ -60,9 +58,7 @@ from laneway.cli.params import APP, PORT, SECONDS
     show_envvar=True,
     help="Where to serve metrics and health; 0: nowhere.",
 )
-@click.option(
-    "--name", envvar="LANEWAY_WORKER_NAME", show_envvar=True, help="The worker's name.  [default: HOST-PID]"
-)
+@click.option("--name", envvar="LANEWAY_WORKER_NAME", show_envvar=True, help="The worker's name.  [default: HOST-PID]")
 @role_options
 def worker(name: str | None, **options: Any) -> int:
     """Run the tasks of a queue with the handlers of an app.
