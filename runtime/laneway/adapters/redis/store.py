@@ -14,6 +14,7 @@ from laneway.adapters.redis import replies
 from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect
 from laneway.adapters.redis.keys import QueueKeys
+from laneway.adapters.redis.replicas import Replicas
 from laneway.adapters.redis.server import check_server, server_run_id
 from laneway.adapters.redis.wire import Wire
 from laneway.errors import ConfigError, OutcomeUnknown, SchemaTooNew, Unavailable
@@ -75,6 +76,7 @@ class RedisStore:
         self._run_id = ""
         self._durability = "fast"
         self._replicas = 0
+        self._replication = Replicas(self._client, self.keys.key("meta"))
 
     # -- configuration
 
@@ -146,7 +148,12 @@ class RedisStore:
 
     async def _acknowledged(self) -> None:
         """Waits until enough replicas have what was written (durability: replica)."""
-        got = await self._command(self._client.wait, self._replicas, 2000)
+        try:
+            got = await self._replication.acknowledged(self._replicas, 2000)
+        except (*AWAY, RedisError) as error:
+            raise OutcomeUnknown(
+                f"no word whether replicas have the tasks ({error}); submitting them again adds nothing"
+            ) from error
         if got < self._replicas:
             raise OutcomeUnknown(
                 f"only {got} of {self._replicas} replicas have acknowledged within 2 s; the tasks are on the primary, "
@@ -344,6 +351,7 @@ class RedisStore:
     async def close(self) -> None:
         if self._wire is not None:
             await self._wire.close()
+        await self._replication.close()
         await self._client.aclose()
         if self._waiter is not None:
             await self._waiter.aclose()
