@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -75,19 +76,14 @@ async def test_every_route_is_described_and_every_description_has_a_route(
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     described = {
-        (path, method)
-        for path, item in document["paths"].items()
-        for method in item
-        if method != "parameters"
+        (path, method) for path, item in document["paths"].items() for method in item if method != "parameters"
     }
     assert routes == described
 
 
 async def test_every_problem_type_is_described(document: dict[str, Any]) -> None:
     text = str(document)
-    missing = [
-        name for name in TYPES if f"`{name}`" not in text and name not in ("not-found", "method-not-allowed")
-    ]
+    missing = [name for name in TYPES if f"`{name}`" not in text and name not in ("not-found", "method-not-allowed")]
     assert missing == []
 
 
@@ -101,6 +97,16 @@ async def test_the_description_names_every_field_with_its_bounds(document: dict[
     assert (priority["minimum"], priority["maximum"]) == (0, 9)
     assert document["components"]["schemas"]["TaskBody"]["required"] == ["type"]
     assert document["components"]["schemas"]["TaskBody"]["additionalProperties"] is False
+
+
+async def test_the_reference_page_tells_every_problem_field_and_route(document: dict[str, Any]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "http.md").read_text()
+    for name, kind in TYPES.items():
+        assert f"| {kind.status} | `{name}` |" in page
+    for field in document["components"]["schemas"]["TaskBody"]["properties"]:
+        assert f"| `{field}` |" in page
+    for path in document["paths"]:
+        assert f"`{path}`" in page
 
 
 async def test_the_index_leads_to_everything(client: httpx.AsyncClient) -> None:

@@ -30,7 +30,8 @@ async def test_with_redis_away_it_says_503_at_once_and_recovers_by_itself(
             for method, path, body in requests:
                 began = time.monotonic()
                 answer = await client.request(method, path, json=body)
-                assert answer.status_code in (503, 504), answer.text
+                # What was sent to a Redis that went away at that moment may have happened: 504.
+                assert answer.status_code in ((503, 504) if method == "POST" else (503,)), answer.text
                 assert time.monotonic() - began < 3.0
         for method, path, body in requests:
             began = time.monotonic()

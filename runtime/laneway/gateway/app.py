@@ -146,9 +146,6 @@ def _routes(gateway: Gateway) -> list[Route]:
         ("GET", "/", root),
     )
     return [
-        *(
-            Route(path, endpoint(path, handler, gateway.http), methods=[method])
-            for method, path, handler in table
-        ),
+        *(Route(path, endpoint(path, handler, gateway.http), methods=[method]) for method, path, handler in table),
         *ops_routes(gateway.health, gateway.registry, gateway.http),
     ]

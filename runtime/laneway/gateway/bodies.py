@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from laneway.kit.ids import ID_CHARS
+from laneway.kit.names import TENANT_PATTERN
 from laneway.submit.checks import (
     MAX_ATTEMPTS,
     MAX_DELAY,
@@ -22,8 +23,6 @@ from laneway.submit.checks import (
     MAX_TYPE,
 )
 
-_TENANT = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
-
 TaskId = Annotated[
     str,
     Meta(
@@ -33,9 +32,7 @@ TaskId = Annotated[
         description=f"a task id of {ID_CHARS} characters, 0-9 and a-v (14 bytes in lower case base32hex)",
     ),
 ]
-Delay = Annotated[
-    float, Meta(ge=0, le=MAX_DELAY, description=f"a number of seconds from 0 to {MAX_DELAY:.0f}")
-]
+Delay = Annotated[float, Meta(ge=0, le=MAX_DELAY, description=f"a number of seconds from 0 to {MAX_DELAY:.0f}")]
 Seconds = Annotated[
     float,
     Meta(ge=0, le=MAX_TIMEOUT, description=f"a number of seconds from 0 to {MAX_TIMEOUT:.0f} (0: unbounded)"),
@@ -49,9 +46,7 @@ class BackoffBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     base: Delay = 2.0
     factor: Annotated[float, Meta(ge=1, le=100, description="a number from 1 to 100")] = 2.0
     cap: Delay = 3600.0
-    jitter: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1 (a share of the delay)")] = (
-        0.25
-    )
+    jitter: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1 (a share of the delay)")] = 0.25
 
 
 class TaskBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -59,18 +54,13 @@ class TaskBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_
 
     type: Annotated[
         str,
-        Meta(
-            min_length=1, max_length=MAX_TYPE, description=f"a text of 1 to {MAX_TYPE} printable characters"
-        ),
+        Meta(min_length=1, max_length=MAX_TYPE, description=f"a text of 1 to {MAX_TYPE} printable characters"),
     ]
-    payload: (
-        Annotated[dict[str, Any], Meta(description="an object: the handler's arguments by name")] | None
-    ) = None
+    payload: Annotated[dict[str, Any], Meta(description="an object: the handler's arguments by name")] | None = None
     id: TaskId | None = None
     lane: Annotated[str, Meta(description="the name of one of the queue's lanes")] | None = None
     priority: (
-        Annotated[int, Meta(ge=0, le=9, description="a whole number from 0 to 9 (9 first, 4 by default)")]
-        | None
+        Annotated[int, Meta(ge=0, le=9, description="a whole number from 0 to 9 (9 first, 4 by default)")] | None
     ) = None
     description: (
         Annotated[
@@ -83,35 +73,31 @@ class TaskBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_
         Annotated[
             str,
             Meta(
-                pattern=_TENANT,
-                description="1 to 63 letters, digits, '.', '_' or '-', with a letter or digit at both ends",
+                pattern=TENANT_PATTERN,
+                description="at most 63 of the characters A-Z, a-z, 0-9, '.', '_' and '-' (none: no tenant)",
             ),
         ]
         | None
     ) = None
     idempotency_key: (
-        Annotated[str, Meta(min_length=1, max_length=MAX_KEY, description=f"a text of 1 to {MAX_KEY} bytes")]
-        | None
+        Annotated[str, Meta(min_length=1, max_length=MAX_KEY, description=f"a text of 1 to {MAX_KEY} bytes")] | None
     ) = None
     delay: Delay | None = None
     run_at: (
         Annotated[
             datetime,
-            Meta(
-                tz=True, description="an RFC 3339 time with its zone, after 1970, like 2030-01-31T08:00:00Z"
-            ),
+            Meta(tz=True, description="an RFC 3339 time with its zone, after 1970, like 2030-01-31T08:00:00Z"),
         ]
         | None
     ) = None
     start_timeout: Seconds | None = None
     timeout: Seconds | None = None
     max_attempts: (
-        Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS, description=f"a whole number from 1 to {MAX_ATTEMPTS}")]
-        | None
+        Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS, description=f"a whole number from 1 to {MAX_ATTEMPTS}")] | None
     ) = None
-    backoff: (
-        Annotated[BackoffBody, Meta(description="an object with any of base, factor, cap and jitter")] | None
-    ) = None
+    backoff: Annotated[BackoffBody, Meta(description="an object with any of base, factor, cap and jitter")] | None = (
+        None
+    )
     labels: (
         Annotated[
             dict[str, str],

@@ -74,12 +74,14 @@ class QueueFront:
         try:
             async with asyncio.timeout(self._limits.deadline):
                 return await answer
+        except OutcomeUnknown:
+            if changes:
+                raise
+            raise Unavailable("Redis has not answered", 1.0) from None
         except TimeoutError:
             text = f"no answer from Redis in {self._limits.deadline:g} s"
             if changes:
-                raise OutcomeUnknown(
-                    f"{text}: it may or may not have happened; repeating it is safe"
-                ) from None
+                raise OutcomeUnknown(f"{text}: it may or may not have happened; repeating it is safe") from None
             raise Unavailable(text, 1.0) from None
 
     async def config(self) -> QueueConfig:

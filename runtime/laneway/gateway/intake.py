@@ -15,6 +15,7 @@ from laneway.gateway.bodies import BackoffBody, FieldError, TaskBody
 from laneway.gateway.problems import Problem, invalid
 from laneway.gateway.reading import not_json, parse
 from laneway.kit.ids import id_bytes, id_text
+from laneway.kit.names import tenant_name
 from laneway.model.envelope import Backoff
 from laneway.submit import NewTask
 from laneway.submit.checks import MAX_KEY, MAX_LABEL_NAME, MAX_LABEL_VALUE
@@ -123,17 +124,13 @@ def _new_task(body: TaskBody, trace: str | None) -> NewTask:
             payload = _pack(body.payload)
         except OverflowError:
             errors.append(
-                FieldError(
-                    "payload", "payload must have whole numbers of at most 64 bits; send larger ones as text"
-                )
+                FieldError("payload", "payload must have whole numbers of at most 64 bits; send larger ones as text")
             )
         except RecursionError:
             errors.append(FieldError("payload", "payload must not be nested so deeply"))
     if errors:
         raise invalid(errors)
-    task = NewTask(
-        type=body.type, payload=payload, lane=body.lane, max_attempts=body.max_attempts, trace=trace
-    )
+    task = NewTask(type=body.type, payload=payload, lane=body.lane, max_attempts=body.max_attempts, trace=trace)
     if body.priority is not None:
         task.priority = body.priority
     if body.id is not None:
@@ -160,6 +157,10 @@ def _check(body: TaskBody) -> list[FieldError]:
     if body.id is not None and not _is_id(body.id):
         # 14 bytes leave two bits for the last of the 23 characters.
         errors.append(_wrong("id", f"{_TASK['id'].right}, of which the last is 0, 8, g or o", body.id))
+    try:
+        tenant_name(body.tenant or "")
+    except ValueError:  # a pattern's end also matches before a line break
+        errors.append(_wrong("tenant", _TASK["tenant"].right, body.tenant))
     if body.idempotency_key is not None and len(body.idempotency_key.encode()) > MAX_KEY:
         errors.append(_wrong("idempotencyKey", _TASK["idempotencyKey"].right, body.idempotency_key))
     if body.run_at is not None:
@@ -169,9 +170,7 @@ def _check(body: TaskBody) -> list[FieldError]:
             errors.append(_wrong("runAt", _TASK["runAt"].right, body.run_at.isoformat()))
     for name, value in (body.labels or {}).items():
         if not 1 <= len(name) <= MAX_LABEL_NAME or not name.isprintable() or len(value) > MAX_LABEL_VALUE:
-            errors.append(
-                _wrong(f"labels.{_short(name)}", _TASK["labels"].right, {name: value}, whole="labels")
-            )
+            errors.append(_wrong(f"labels.{_short(name)}", _TASK["labels"].right, {name: value}, whole="labels"))
     return errors
 
 

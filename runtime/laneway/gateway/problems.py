@@ -47,9 +47,7 @@ _TYPES = (
     ProblemType("malformed-json", 400, "The body is not JSON", "Correct the body."),
     ProblemType("not-found", 404, "There is no such resource", "Look at `/` for what there is."),
     ProblemType("unknown-queue", 404, "There is no such queue", "Use one of `queues`."),
-    ProblemType(
-        "unknown-task", 404, "There is no such task", "It never existed, or its record is no longer kept."
-    ),
+    ProblemType("unknown-task", 404, "There is no such task", "It never existed, or its record is no longer kept."),
     ProblemType("method-not-allowed", 405, "The resource does not have this method", "See the Allow header."),
     ProblemType(
         "conflict",
@@ -82,14 +80,10 @@ _TYPES = (
         "The body's content type is not taken",
         "Send `Content-Type: application/json`, and no Content-Encoding.",
     ),
-    ProblemType(
-        "invalid-task", 422, "The task can't be submitted as it is", "`errors` names each wrong field."
-    ),
+    ProblemType("invalid-task", 422, "The task can't be submitted as it is", "`errors` names each wrong field."),
     ProblemType("unknown-lane", 422, "There is no such lane", "Use one of the lanes that `detail` names."),
     ProblemType("rate-limited", 429, "Over the submission rate", f"{_AGAIN} `scope` says whose rate."),
-    ProblemType(
-        "internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."
-    ),
+    ProblemType("internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."),
     ProblemType("queue-full", 503, "The queue is full", _AGAIN),
     ProblemType("unavailable", 503, "The queue can't be reached now", _AGAIN),
     ProblemType("not-configured", 503, "The queue is not configured yet", "Apply its TaskQueue."),
@@ -109,9 +103,7 @@ class Problem(Exception):
     """An error to answer with. ``more`` are further members of :class:`ProblemBody`; ``headers`` go with the
     answer."""
 
-    def __init__(
-        self, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> None:
+    def __init__(self, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)
         self.kind = kind = TYPES[name]
         self.body = ProblemBody(PREFIX + kind.name, kind.title, kind.status, detail, **more)
@@ -119,9 +111,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The answer."""
-        return Response(
-            msgspec.json.encode(self.body), self.kind.status, headers=self.headers, media_type=MEDIA_TYPE
-        )
+        return Response(msgspec.json.encode(self.body), self.kind.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:

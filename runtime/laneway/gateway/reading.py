@@ -60,9 +60,7 @@ def _check_type(request: Request) -> None:
     media = (kind or "").partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         had = f"not {kind}" if kind else "and this request has no Content-Type"
-        raise Problem(
-            "unsupported-media-type", f"the body must be JSON with Content-Type: application/json, {had}"
-        )
+        raise Problem("unsupported-media-type", f"the body must be JSON with Content-Type: application/json, {had}")
     charset = (kind or "").lower().partition("charset=")[2].strip(' "')
     if charset and charset not in ("utf-8", "utf8"):
         raise Problem("unsupported-media-type", f"JSON must be in UTF-8, not {charset}")

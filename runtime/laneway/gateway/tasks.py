@@ -97,9 +97,7 @@ class TaskRoutes:
             raise _unknown_task(front, text)
         if outcome == "ended":
             states = await _states(front, [id])
-            raise Problem(
-                "already-ended", f"task {text} has ended already: {states.get(id) or 'its state is gone'}"
-            )
+            raise Problem("already-ended", f"task {text} has ended already: {states.get(id) or 'its state is gone'}")
         if outcome == "cancelled" and before is not None and not before.state.final:
             lane = config.lane_number(before.envelope.lane)
             front.tasks.series(lane.name if lane else "", before.envelope.body.type).cancelled += 1
@@ -115,9 +113,7 @@ class TaskRoutes:
         front = self._fronts.get(name)
         if front is None:
             names = sorted(self._fronts)
-            raise Problem(
-                "unknown-queue", f"there is no queue {name!r}; there are: {', '.join(names)}", queues=names
-            )
+            raise Problem("unknown-queue", f"there is no queue {name!r}; there are: {', '.join(names)}", queues=names)
         return front
 
 
@@ -180,9 +176,7 @@ def _id(request: Request) -> bytes:
 
 
 def _unknown_task(front: QueueFront, text: str) -> Problem:
-    return Problem(
-        "unknown-task", f"queue {front.name} has no task {text}: it never had, or keeps it no longer"
-    )
+    return Problem("unknown-task", f"queue {front.name} has no task {text}: it never had, or keeps it no longer")
 
 
 def _key(request: Request) -> str | None:

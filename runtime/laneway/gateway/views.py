@@ -51,8 +51,7 @@ def task_answer(queue: str, config: QueueConfig, view: TaskView) -> TaskAnswer:
         backoff=BackoffBody(b.base, b.factor, b.cap, b.jitter) if b else None,
         cancel_requested=bool(record and record.cancel_requested),
         errors=[
-            AttemptErrorBody(e.kind, e.message, e.attempt, moment(e.at), e.worker, e.traceback)
-            for e in view.errors
+            AttemptErrorBody(e.kind, e.message, e.attempt, moment(e.at), e.worker, e.traceback) for e in view.errors
         ],
         result=plain(view.result) if view.result is not None else None,
     )

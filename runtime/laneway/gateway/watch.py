@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from laneway.adapters.queue_metrics import QueueCollector
-from laneway.errors import ConfigError, LanewayError
+from laneway.errors import ConfigError, LanewayError, OutcomeUnknown
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
@@ -58,6 +58,8 @@ class QueueWatch(Service):
             self._now(f"Redis has not answered for {self._patience:g} s")
         except ConfigError:
             self._now(None)  # Redis answers; each request is told that the queue is not configured
+        except OutcomeUnknown:
+            self._now("Redis does not answer")
         except LanewayError as error:
             self._now(str(error))
         else:
