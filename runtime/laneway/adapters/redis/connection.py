@@ -36,9 +36,10 @@ def connect(url: str, *, cluster: bool = False, timeout: float | None = 5.0) -> 
     options: dict[str, Any] = {
         "socket_timeout": timeout,
         "socket_connect_timeout": 2.0,
-        "socket_keepalive": True,
         "health_check_interval": 0,
     }
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
     if cluster:
         return RedisCluster.from_url(url, retry=Retry(NoBackoff(), 0), **options)
     return aioredis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), retry_on_error=[], **options)
