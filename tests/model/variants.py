@@ -35,7 +35,7 @@ LARGE: dict[str, Variant] = {
     "direct: one task, any three faults, one cancel": replace(DIRECT, faults=3, cancels=1),
     "direct: rollback, any two faults": replace(DIRECT, rollback=True, faults=2),
     "direct: rollback with two tasks": replace(DIRECT, tasks=2, rollback=True, faults=0),
-    "direct: a poison task, two workers, any fault": replace(POISON, processes=2, faults=1),
+    "direct: a poison task, two workers, any fault": replace(POISON, processes=2, faults=1, max_crashes=3),
     "kafka: two tasks, two pollers, any two faults": replace(KAFKA, tasks=2, pollers=2, faults=2),
     "kafka: one task, any three faults, one cancel": replace(KAFKA, faults=3, cancels=1),
     "kafka: two tasks held, two workers, any two faults": replace(

@@ -34,8 +34,8 @@ class Replicas:
         connection = self._free.pop() if self._free else await self._connection()
         whole = False
         try:
-            write = pack_command((b"HSET", self._meta, b"replicated", b"1"))
-            wait = pack_command((b"WAIT", wanted, ms))
+            write = pack_command((b"HSET", self._meta, b"replicated", b"1"))  # type: ignore[arg-type]
+            wait = pack_command((b"WAIT", wanted, ms))  # type: ignore[arg-type]
             await connection.send_packed_command(write + wait, check_health=False)
             written = await connection.read_response(disconnect_on_error=False)
             count = await connection.read_response(disconnect_on_error=False)
