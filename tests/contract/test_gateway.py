@@ -221,17 +221,13 @@ async def test_a_batch_gives_each_task_its_own_answer(client: httpx.AsyncClient,
 
 
 async def test_a_batch_of_a_thousand_is_taken(client: httpx.AsyncClient, store: RedisStore) -> None:
-    answer = await client.post(
-        f"{TASKS}/batch", json=[{"type": "t", "payload": {"i": i}} for i in range(1_000)]
-    )
+    answer = await client.post(f"{TASKS}/batch", json=[{"type": "t", "payload": {"i": i}} for i in range(1_000)])
     assert answer.json()["accepted"] == 1_000
     assert len({item["id"] for item in answer.json()["results"]}) == 1_000
     assert (await store.stats()).counts["queued"] == 1_000
 
 
-async def test_a_result_and_the_errors_of_attempts_can_be_read(
-    client: httpx.AsyncClient, store: RedisStore
-) -> None:
+async def test_a_result_and_the_errors_of_attempts_can_be_read(client: httpx.AsyncClient, store: RedisStore) -> None:
     await client.post(TASKS, json={"type": "good"})
     good = id_text(await run_one(store, data={"sum": 3}))
     await client.post(TASKS, json={"type": "bad"})
@@ -288,12 +284,8 @@ async def test_a_task_that_ended_cant_be_cancelled(client: httpx.AsyncClient, st
     assert "has ended already: succeeded" in answer.json()["detail"]
 
 
-async def test_statistics_show_lanes_workers_and_no_drift(
-    client: httpx.AsyncClient, store: RedisStore
-) -> None:
-    await client.post(
-        f"{TASKS}/batch", json=[{"type": "t", "lane": "high"}, {"type": "t"}, {"type": "t", "delay": 60}]
-    )
+async def test_statistics_show_lanes_workers_and_no_drift(client: httpx.AsyncClient, store: RedisStore) -> None:
+    await client.post(f"{TASKS}/batch", json=[{"type": "t", "lane": "high"}, {"type": "t"}, {"type": "t", "delay": 60}])
     await store.register(new_incarnation(), "w1", "direct", 5, 0, 0)
     got = (await client.get(f"{Q}/stats")).json()
     assert got["tasks"]["submitted"] == 3

@@ -49,10 +49,7 @@ async def raw_request(client: httpx.AsyncClient, head: bytes, chunks: list[bytes
 
 
 async def test_the_body_limit_holds_for_chunked_bodies(store: RedisStore) -> None:
-    head = (
-        f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        "Transfer-Encoding: chunked\r\n\r\n"
-    )
+    head = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with served(store, limits=GatewayLimits(max_body=10_000)) as client:
         answer = await raw_request(client, head.encode(), [b"x" * 1_000] * 11)
         assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
@@ -75,9 +72,7 @@ async def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_se
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_changes_nothing(store: RedisStore) -> None:
-    head = (
-        f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
-    )
+    head = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
     async with served(store) as client:
         _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(head.encode() + b'{"type": "t"')
@@ -101,9 +96,7 @@ async def test_a_port_that_is_taken_is_said_so(store: RedisStore) -> None:
 
 async def test_stopping_says_not_ready_and_finishes_what_is_under_way(store: RedisStore) -> None:
     health = Health()
-    server = HttpServer(
-        build_app({"mail": store}, health=health), port=0, health=health, linger=0.5, drain=5.0
-    )
+    server = HttpServer(build_app({"mail": store}, health=health), port=0, health=health, linger=0.5, drain=5.0)
     await server.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
         assert (await client.get("/readyz")).status_code == 200
