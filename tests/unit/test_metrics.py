@@ -36,9 +36,7 @@ def _samples(registry: CollectorRegistry) -> dict[tuple[str, tuple[tuple[str, st
 
 
 def _stats(**counts: int) -> QueueStats:
-    names = (
-        "submitted purged queued scheduled parked blocked dispatched running succeeded dead cancelled expired"
-    )
+    names = "submitted purged queued scheduled parked blocked dispatched running succeeded dead cancelled expired"
     return QueueStats(
         1_000,
         {name: counts.get(name, 0) for name in names.split()},
@@ -127,12 +125,7 @@ def test_the_text_is_valid_openmetrics() -> None:
     metrics.queue('a "quoted\\ queue').series("l\nane", "t").run.observe(1)
     queues.update("q", _stats(submitted=1, queued=1))
     text = openmetrics.generate_latest(registry).decode()
-    labels = [
-        s.labels
-        for f in parse_openmetrics(text)
-        for s in f.samples
-        if s.name == "laneway_execution_seconds_sum"
-    ]
+    labels = [s.labels for f in parse_openmetrics(text) for s in f.samples if s.name == "laneway_execution_seconds_sum"]
     assert labels == [{"queue": 'a "quoted\\ queue', "lane": "l\nane", "type": "t"}]
 
 

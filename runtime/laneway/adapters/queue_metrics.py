@@ -68,9 +68,7 @@ class QueueCollector(Collector):
             ),
         )
         for state in ("scheduled", "parked"):
-            yield gauge_family(
-                f"laneway_{state}", (((queue,), stats.counts[state]) for queue, stats in fresh)
-            )
+            yield gauge_family(f"laneway_{state}", (((queue,), stats.counts[state]) for queue, stats in fresh))
         yield gauge_family(
             "laneway_workers",
             (

@@ -73,13 +73,9 @@ CATALOGUE: tuple[MetricDef, ...] = (
     ),
     MetricDef("laneway_tasks_completed_total", "counter", "Tasks that succeeded", _TASK, "worker"),
     MetricDef("laneway_tasks_failed_total", "counter", "Attempts that failed", _TASK, "worker"),
-    MetricDef(
-        "laneway_tasks_retried_total", "counter", "Attempts that failed and will be repeated", _TASK, "worker"
-    ),
+    MetricDef("laneway_tasks_retried_total", "counter", "Attempts that failed and will be repeated", _TASK, "worker"),
     MetricDef("laneway_tasks_dead_total", "counter", "Tasks that went to the dead letters", _TASK, "worker"),
-    MetricDef(
-        "laneway_tasks_cancelled_total", "counter", "Tasks that were cancelled", _TASK, "gateway, worker"
-    ),
+    MetricDef("laneway_tasks_cancelled_total", "counter", "Tasks that were cancelled", _TASK, "gateway, worker"),
     MetricDef("laneway_tasks_expired_total", "counter", "Tasks not started in time", _TASK, "worker"),
     MetricDef(
         "laneway_queue_wait_seconds",
@@ -89,13 +85,11 @@ CATALOGUE: tuple[MetricDef, ...] = (
         "worker",
         WAIT_BUCKETS,
     ),
-    MetricDef(
-        "laneway_execution_seconds", "histogram", "Run time of one attempt", _TASK, "worker", RUN_BUCKETS
-    ),
+    MetricDef("laneway_execution_seconds", "histogram", "Run time of one attempt", _TASK, "worker", RUN_BUCKETS),
     MetricDef(
         "laneway_dispatch_seconds",
         "histogram",
-        "From a task's claim to the start of its handler",
+        "One exchange with Redis that took tasks and settled none",
         _QUEUE,
         "worker",
         CALL_BUCKETS,
@@ -103,7 +97,7 @@ CATALOGUE: tuple[MetricDef, ...] = (
     MetricDef(
         "laneway_settle_seconds",
         "histogram",
-        "From the end of a handler to its settlement's acceptance",
+        "One exchange with Redis that settled tasks, and took the next",
         _QUEUE,
         "worker",
         CALL_BUCKETS,

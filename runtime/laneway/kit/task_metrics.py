@@ -111,9 +111,7 @@ class TaskMetrics(Collector):
         """The numbers of one queue; made when first asked for."""
         found = self._queues.get(name)
         if found is None:
-            found = self._queues[name] = QueueTasks(
-                name, max_types=self._max_types, max_lanes=self._max_lanes
-            )
+            found = self._queues[name] = QueueTasks(name, max_types=self._max_types, max_lanes=self._max_lanes)
         return found
 
     def describe(self) -> Iterator[Metric]:
