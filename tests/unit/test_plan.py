@@ -17,9 +17,7 @@ def queue(**spec: Any) -> TaskQueue:
 
 
 def lane(name: str, **spec: Any) -> PriorityLane:
-    return PriorityLane.model_validate(
-        {"metadata": {"name": name}, "spec": {"queueRef": {"name": "q"}, **spec}}
-    )
+    return PriorityLane.model_validate({"metadata": {"name": name}, "spec": {"queueRef": {"name": "q"}, **spec}})
 
 
 def pool(**spec: Any) -> WorkerPool:
@@ -53,9 +51,7 @@ def test_lanes_stand_in_dispatch_order_by_priority_and_then_by_name() -> None:
 
 def test_a_lane_keeps_its_number_when_its_priority_changes() -> None:
     before, _ = plan_config(None, together(lane("a", priority=2), lane("b", priority=1)))
-    after, _ = plan_config(
-        before, together(lane("a", priority=1), lane("b", priority=2), lane("c", priority=9))
-    )
+    after, _ = plan_config(before, together(lane("a", priority=1), lane("b", priority=2), lane("c", priority=9)))
     assert [one.name for one in after.lanes] == ["c", "b", "a"]
     assert numbers(after) == {**numbers(before), "c": 3}
 
@@ -368,11 +364,7 @@ def test_through_any_history_plans_are_idempotent_and_no_number_is_ever_taken_ov
         assert (again, tenants_again) == (planned, tenants)
         assert decode_config(encode_config(planned)) == planned
 
-        assert (
-            len({one.n for one in planned.lanes})
-            == len({one.name for one in planned.lanes})
-            == len(planned.lanes)
-        )
+        assert len({one.n for one in planned.lanes}) == len({one.name for one in planned.lanes}) == len(planned.lanes)
         assert [one.name for one in planned.lanes] == [
             one.name for one in sorted(planned.lanes, key=lambda one: (-one.prio, one.name))
         ]

@@ -88,11 +88,7 @@ def _wrong_type(expected: str, value: object, annotation: Any, bounds: str) -> s
         hint = f'; put it into quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
     elif expected == "a whole number" and isinstance(value, str) and value.strip().lstrip("-").isdecimal():
         hint = "; leave out the quotes"
-    elif (
-        expected == "true or false"
-        and isinstance(value, str)
-        and value.lower() in ("true", "false", "yes", "no")
-    ):
+    elif expected == "true or false" and isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
         hint = f"; write {'true' if value.lower() in ('true', 'yes') else 'false'}, without quotes"
     elif expected == "a map" and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = list(annotation.model_fields)

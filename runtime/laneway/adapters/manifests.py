@@ -87,9 +87,7 @@ class _Loader:
         queues = self._together()
         if self._errors:
             n = len(self._errors)
-            raise ConfigError(
-                f"{n} {'error' if n == 1 else 'errors'} in the manifests:\n" + "\n".join(self._errors)
-            )
+            raise ConfigError(f"{n} {'error' if n == 1 else 'errors'} in the manifests:\n" + "\n".join(self._errors))
         return Manifests(queues, tuple(self._skipped))
 
     def _files(self, paths: Sequence[Path]) -> Iterator[Path]:
@@ -155,9 +153,7 @@ class _Loader:
             what = f"there is already a {kind} {name} in namespace {key[1]}: {_place(first)}; rename one of them"
             self._error(document, (*prefix, "metadata", "name"), title, what)
 
-    def _wrong_type(
-        self, document: Document, value: Mapping[str, Any], title: str
-    ) -> list[tuple[str, str]] | None:
+    def _wrong_type(self, document: Document, value: Mapping[str, Any], title: str) -> list[tuple[str, str]] | None:
         """What is wrong with apiVersion and kind. None: the object is of another API, and has been noted."""
         version, kind = value.get("apiVersion"), value.get("kind")
         known = ", ".join(KINDS)
@@ -208,12 +204,8 @@ class _Loader:
                 else:
                     pools.setdefault(owner, []).append(read.manifest)
         if not any(key[0] == "TaskQueue" for key in self._declared) and not self._errors:
-            skipped = (
-                f" ({len(self._skipped)} documents of other APIs were passed over)" if self._skipped else ""
-            )
-            self._errors.append(
-                f"there is no TaskQueue in these files{skipped}: Laneway runs nothing without one"
-            )
+            skipped = f" ({len(self._skipped)} documents of other APIs were passed over)" if self._skipped else ""
+            self._errors.append(f"there is no TaskQueue in these files{skipped}: Laneway runs nothing without one")
         found: list[QueueManifests] = []
         for read in queues:
             assert isinstance(read.manifest, TaskQueue)

@@ -29,9 +29,7 @@ def dns_label(name: str, what: str = "a name") -> str:
     """
     if len(name) <= MAX_NAME and _LABEL.fullmatch(name):
         return name
-    rule = (
-        f"{what} has 1 to {MAX_NAME} of the characters a-z, 0-9 and '-', with a letter or digit at both ends"
-    )
+    rule = f"{what} has 1 to {MAX_NAME} of the characters a-z, 0-9 and '-', with a letter or digit at both ends"
     better = _as_label(name)
     raise ValueError(f"{rule}, not {_shown(name)}" + (f"; {better!r} would do" if better else ""))
 

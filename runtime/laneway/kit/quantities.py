@@ -48,8 +48,7 @@ def duration_ms(text: str) -> int:
     elif text.isdecimal():
         hint = f"; {text} seconds are '{int(text)}s'"
     raise ValueError(
-        "must be a duration of whole h, m, s and ms, in that order, such as '30s' or '1h30m', not"
-        f" {text[:40]!r}{hint}"
+        f"must be a duration of whole h, m, s and ms, in that order, such as '30s' or '1h30m', not {text[:40]!r}{hint}"
     )
 
 
@@ -74,8 +73,7 @@ def size_bytes(value: int | str) -> int:
     match = _SIZE.fullmatch(value)
     if not match:
         raise ValueError(
-            "must be whole bytes, or a number with k, M, G, Ki, Mi or Gi, such as 65536 or '64Ki', not"
-            f" {value[:40]!r}"
+            f"must be whole bytes, or a number with k, M, G, Ki, Mi or Gi, such as 65536 or '64Ki', not {value[:40]!r}"
         )
     return int(match[1]) * _FACTORS[match[2]]
 
