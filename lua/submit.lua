@@ -63,6 +63,14 @@ local function key_holder(key)
   return value
 end
 
+-- Whether what is here under an id is what was sent: the same but for what the configuration decides (the number of
+-- its lane), which may have changed since the first try.
+local function same_task(before, sent, e)
+  if before == sent then return true end
+  local b = env_unpack(before, 6)
+  return b and b.flags == e.flags and string.sub(before, b.tail) == string.sub(sent, e.tail)
+end
+
 local stamp = struct.pack('>I6', now)
 local task_writes, schedule_adds, startby_adds, idem_writes = {}, {}, {}, {}
 local seen, seen_keys = {}, {}
@@ -75,7 +83,7 @@ for i = 1, n do
   if not e then
     refuse(i, 'malformed', '')
   elseif before then
-    refuse(i, before == sent and 'duplicate' or 'conflict', id)
+    refuse(i, same_task(before, sent, e) and 'duplicate' or 'conflict', id)
   elseif not lane or lane.conf.gone then
     refuse(i, 'lane', tostring(e.lane))
   else

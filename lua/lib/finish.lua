@@ -133,7 +133,8 @@ local function give_back(id, rec, crashed)
     rec.crashes = math.min(255, rec.crashes + 1)
     rec.flags = with(rec.flags, F_SUSPECT)
     add_error(id, rec, crashed)
-    if rec.attempts >= rec.max and rec.crashes >= conf.max_crashes then return finish(id, rec, DEAD) end
+    local max = rec.max > 0 and rec.max or conf.max_attempts
+    if rec.attempts >= max and rec.crashes >= conf.max_crashes then return finish(id, rec, DEAD) end
     emit('crashed', id, rec.lane, rec.attempts)
   elseif was_running then
     rec.attempts = math.max(0, rec.attempts - 1)

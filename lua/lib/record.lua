@@ -50,7 +50,7 @@ local function env_unpack(raw, offset)
   local e = {submitted = 0, size = #raw}
   if skip == 6 then e.submitted = struct.unpack('>I6', raw) end
   local schema, flags, lane, prio, max, tenant_len, idem_len = string.byte(raw, skip + 1, skip + 7)
-  if schema < 1 or schema > SCHEMA or prio > 9 or max < 1 then return nil end
+  if schema < 1 or schema > SCHEMA or prio > 9 then return nil end
   local pos = skip + 8
   local need = tenant_len + idem_len
   if has(flags, E_DELAY) or has(flags, E_AT) then need = need + 8 end
@@ -66,6 +66,7 @@ local function env_unpack(raw, offset)
     e.startby = struct.unpack('>I4', raw, pos)
     pos = pos + 4
   end
+  e.tail = pos
   e.tenant = string.sub(raw, pos, pos + tenant_len - 1)
   -- A zero byte ends the tenant's name in keys and among the parked: with one inside, tenants could be mixed up.
   if string.find(e.tenant, '\0', 1, true) then return nil end

@@ -29,7 +29,7 @@ local function settle_one(id, rec, kind, flags, delay, data)
     return finish(id, rec, CANCELLED)
   end
   if kind == EXPIRE then return finish(id, rec, EXPIRED) end
-  if kind == KILL or (kind == RETRY and rec.attempts >= rec.max) then return finish(id, rec, DEAD) end
+  if kind == KILL or (kind == RETRY and rec.max > 0 and rec.attempts >= rec.max) then return finish(id, rec, DEAD) end
   if kind == RETRY then
     emit('retried', id, rec.lane, rec.attempts)
     return schedule(id, rec, now + delay)

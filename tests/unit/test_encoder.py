@@ -38,7 +38,7 @@ def plainly(task: NewTask) -> bytes:
     env = Envelope(
         lane.n,
         task.priority,
-        task.max_attempts or CONFIG.max_attempts,
+        task.max_attempts or 0,
         task.tenant,
         body,
         delay_ms=task.delay * 1000,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
@@ -75,6 +74,8 @@ async def _now(store: TaskStore, target: Target) -> StatsAnswer:
 
 
 async def _stream(store: TaskStore, target: Target, every: float) -> None:
+    import asyncio
+
     while True:
         print_json(await _now(store, target))
         await asyncio.sleep(every)
@@ -82,6 +83,8 @@ async def _stream(store: TaskStore, target: Target, every: float) -> None:
 
 async def _live(store: TaskStore, target: Target, every: float) -> None:
     """Redraws until interrupted; while Redis is away it says so and tries on."""
+    import asyncio
+
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text

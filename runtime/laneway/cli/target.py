@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -144,6 +143,8 @@ async def reading(call: Awaitable[_T]) -> _T:
 
 def on_queue(target: Target, work: Callable[[TaskStore, QueueConfig], Coroutine[Any, Any, int]]) -> int:
     """Runs ``work`` with the target's store, and returns its exit code."""
+
+    import asyncio
 
     async def run() -> int:
         async with opened(target) as (store, config):

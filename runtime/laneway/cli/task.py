@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -178,7 +177,6 @@ async def _ended(store: TaskStore, id: bytes, patience: float | None) -> TaskVie
         (there,) = await reading(store.get([id]))
         if there is None:
             return None
-        await asyncio.sleep(0)
 
 
 def show_answer(answer: TaskAnswer, as_json: bool) -> None:

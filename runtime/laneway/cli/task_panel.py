@@ -82,7 +82,8 @@ def _facts(task: TaskAnswer) -> RenderableType:
 
 def _attempts(task: TaskAnswer) -> str:
     crashes = f", {task.crashes} of them ended with the worker's death" if task.crashes else ""
-    return f"{task.attempts} of {task.max_attempts}{crashes}"
+    most = task.max_attempts or "the queue's default"
+    return f"{task.attempts} of {most}{crashes}"
 
 
 def _error_title(error: AttemptErrorBody) -> str:

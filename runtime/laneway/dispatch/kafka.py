@@ -6,15 +6,14 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from laneway.errors import LanewayError
+from laneway.kit.logs import get_logger
 from laneway.model.settlement import Settlement
 from laneway.ports.log import TaskReader
 from laneway.ports.source import Exchange
 from laneway.ports.store import Claimed, TaskStore
 
-log = structlog.get_logger("laneway.kafka")
+log = get_logger(__name__)
 
 #: (task, fence) pairs remembered against records that are delivered twice.
 _REMEMBERED = 20_000

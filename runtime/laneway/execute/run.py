@@ -92,11 +92,15 @@ class Run(msgspec.Struct, eq=False):
         parent = self.envelope.body.trace
         return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
 
+    def max_attempts(self, default: int) -> int:
+        """What the submission says, else what the task's definition says, else the queue's default."""
+        return self.envelope.max_attempts or self.definition.max_attempts or default
+
     def facts(self, worker: str, default_max_attempts: int) -> Attempt:
         """What the outcome policy has to know of this attempt."""
         return Attempt(
             self.attempt,
-            self.envelope.max_attempts or default_max_attempts,
+            self.max_attempts(default_max_attempts),
             worker,
             time.time_ns() // 1_000_000,
             self.envelope.body.backoff,
@@ -113,7 +117,7 @@ class Run(msgspec.Struct, eq=False):
             fence=self.fence,
             type=env.body.type,
             attempt=self.attempt,
-            max_attempts=env.max_attempts or default_max_attempts,
+            max_attempts=self.max_attempts(default_max_attempts),
             crashes=self.crashes,
             lane=lane,
             tenant=env.tenant,
@@ -136,7 +140,7 @@ class Run(msgspec.Struct, eq=False):
             self.fence,
             self.attempt,
             self.crashes,
-            self.envelope.max_attempts or default_max_attempts,
+            self.max_attempts(default_max_attempts),
             worker,
             lane,
             self.timeout,

@@ -11,17 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
 from laneway.execute.executor import Executor
 from laneway.execute.lease import Lease, boottime
 from laneway.kit.ids import id_text, new_incarnation
+from laneway.kit.logs import get_logger
 from laneway.model.settlement import Settlement
 from laneway.ports.source import Source
 from laneway.ports.store import Beat, TaskStore
 
-log = structlog.get_logger("laneway.worker")
+log = get_logger(__name__)
 
 _TICK = 0.1
 #: At most this many settlements in one script call, so that a call stays near a millisecond.
@@ -46,7 +45,8 @@ class Worker:
 
     ``make_executor`` is called once with ``on_settled``, ``on_dropped``, ``may_start`` and ``worker_name``;
     ``make_store`` gives the heartbeat's thread its own store; ``average_ms`` says how long handlers take (0: not
-    known yet). ``on_exchange`` hears of each call: settled, received, seconds. The stop order is in :meth:`stop`.
+    known yet). ``on_exchange`` hears of each call: settled, received, seconds; ``on_progress`` whenever the loop gets
+    somewhere, which is at least each few seconds. The stop order is in :meth:`stop`.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Worker:
         self._moved = time.monotonic()
         self._told: dict[bytes, int] = {}
         self._average_ms = average_ms
+        self.on_progress: Callable[[], None] = lambda: None
         self._loop_task: asyncio.Task[None] | None = None
         self._tick_task: asyncio.Task[None] | None = None
         self.done = 0
@@ -137,6 +138,8 @@ class Worker:
         """Moves the mark by which the heartbeat sees that this event loop is not blocked."""
         while True:
             self._moved = time.monotonic()
+            if self._executor.busy >= self.settings.slots:
+                self.on_progress()  # full: there is nothing to ask for
             await asyncio.sleep(_TICK)
 
     def _known_ids(self) -> list[bytes]:
@@ -230,6 +233,7 @@ class Worker:
                 await self._register()
                 pending = [s for s in pending if s.id in self._unsettled]
             self._news.clear()
+            self.on_progress()
             if len(pending) < SETTLE_BATCH and self._outcomes:
                 room = SETTLE_BATCH - len(pending)
                 pending += self._outcomes[:room]

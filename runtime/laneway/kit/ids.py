@@ -56,6 +56,8 @@ def id_bytes(text: str) -> bytes:
         raw = base64.b32hexdecode(text.upper() + "=")
     except ValueError:
         raise ValueError(f"a task id has only the characters 0-9 and a-v: {text!r}") from None
+    if id_text(raw) != text:
+        raise ValueError(f"a task id is written in lower case, and this text is not how one ends: {text!r}")
     return raw
 
 

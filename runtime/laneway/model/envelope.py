@@ -58,7 +58,7 @@ _decode_body = msgspec.msgpack.Decoder(Body).decode
 
 
 class Envelope(msgspec.Struct):
-    """An envelope taken apart. ``submitted_ms`` is Redis time, 0 before submission."""
+    """An envelope taken apart. ``submitted_ms`` is Redis time, 0 before submission. ``max_attempts`` 0: not said here."""
 
     lane: int
     priority: int

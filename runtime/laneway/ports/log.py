@@ -20,7 +20,7 @@ class TaskReader(Protocol):
         ...
 
     def records(self) -> AsyncIterator[list[bytes]]:
-        """Batches of record values, for ever."""
+        """Batches of record values, for ever; an empty one each second or so when there are none."""
         ...
 
     async def commit(self) -> None:

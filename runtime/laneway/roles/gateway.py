@@ -15,6 +15,9 @@ from laneway.roles.stores import make_store
 
 _log = get_logger(__name__)
 
+#: Seconds that a call is repeated while Redis is away: clients are told soon, and try again themselves.
+_PATIENCE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
@@ -38,7 +41,7 @@ def run_gateway(options: GatewayOptions) -> int:
 
 async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
     stores = {
-        queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster) for queue in options.queues
+        queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE) for queue in options.queues
     }
     health = Health()
     server = HttpServer(build_app(stores, health=health), options.host, options.port, health=health)

@@ -25,6 +25,7 @@ from laneway.kit.logs import get_logger, setup_logging
 from laneway.kit.metrics import new_registry
 from laneway.kit.task_metrics import TaskMetrics
 from laneway.model.config import QueueConfig
+from laneway.model.task import HandlerKind
 from laneway.ports.source import Source
 from laneway.roles.appload import load_app
 from laneway.roles.observing import OutcomeObserver
@@ -134,6 +135,9 @@ async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
         state = await stack.enter_async_context(app.run_lifespan())
         await app.connect(store)
         worker = build_worker(options, app, store, source, new_store, metrics=metrics, state=state, config=config)
+        worker.on_progress = health.watch("worker", 15.0).touch
+        if any(task.kind is HandlerKind.PROCESS for task in app.tasks.values()):
+            await worker.executor.prepare()
         health.require("lease", lambda: None if worker.view()["lease_fresh"] else "the lease is not fresh")
         if options.metrics_port:
             registry = new_registry()

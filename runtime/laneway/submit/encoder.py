@@ -79,8 +79,8 @@ class Encoder:
         """Checks what tasks of this kind share, and encodes it once."""
         check_shape(task)
         lane = live_lane(task, self.config)
-        attempts = self.config.max_attempts if task.max_attempts is None else task.max_attempts
-        template = _Template(lane.n, task.priority, attempts, b"", b"")
+        # 0: the worker's definition of the task decides, or else the queue.
+        template = _Template(lane.n, task.priority, task.max_attempts or 0, b"", b"")
         plain = NewTask(
             type=task.type, payload=b"", priority=task.priority, tenant=task.tenant, timeout=task.timeout,
             start_timeout=task.start_timeout, backoff=task.backoff, labels=task.labels,

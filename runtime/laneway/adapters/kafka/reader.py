@@ -81,7 +81,7 @@ class PartitionReader:
             raise Unavailable(f"could not seek to the end of {self._partition} ({error})", 1.0) from error
 
     async def records(self) -> AsyncIterator[list[bytes]]:
-        """Batches of record values, as they come, for ever."""
+        """Batches of record values, as they come, for ever; an empty one each second when none does."""
         consumer = await self._ready()
         while True:
             try:
@@ -89,8 +89,7 @@ class PartitionReader:
             except KafkaError as error:
                 raise Unavailable(f"reading {self._partition} failed ({error})", 1.0) from error
             values = [record.value or b"" for batch in batches.values() for record in batch]
-            if values:
-                yield values
+            yield values
 
     async def commit(self) -> None:
         """Commits how far it has read. A failure is only a stale picture of the lag."""

@@ -87,7 +87,7 @@ def give_back(step: Step, task: Task, crashed_worker: str | None) -> None:
         task.flags |= F_SUSPECT
         message = f"worker {crashed_worker} stopped answering while it ran this task"
         add_error(task, encode_error(AttemptError("crash", message, step.now, worker=crashed_worker)))
-        if task.attempts >= task.head.max_attempts and task.crashes >= step.conf.max_crashes:
+        if task.attempts >= (task.head.max_attempts or step.conf.max_attempts) and task.crashes >= step.conf.max_crashes:
             finish(step, task, State.DEAD)
             return
         step.emit("crashed", task)

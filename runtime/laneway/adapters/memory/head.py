@@ -34,7 +34,7 @@ def read_head(sent: bytes) -> Head | None:
     if len(sent) < 7:
         return None
     schema, flags, lane, priority, most, tenant_len, key_len = sent[:7]
-    if not 1 <= schema <= SCHEMA or priority > MAX_PRIORITY or most < 1:
+    if not 1 <= schema <= SCHEMA or priority > MAX_PRIORITY:
         return None
     timed = flags & (DELAY | AT)
     need = tenant_len + key_len + (8 if timed else 0) + (4 if flags & STARTBY else 0)

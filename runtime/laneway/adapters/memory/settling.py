@@ -32,7 +32,7 @@ def _settle_one(step: Step, task: Task, s: Settlement) -> None:
         finish(step, task, State.CANCELLED)
     elif s.kind == Kind.EXPIRE:
         finish(step, task, State.EXPIRED)
-    elif s.kind == Kind.DEAD or (s.kind == Kind.RETRY and task.attempts >= task.head.max_attempts):
+    elif s.kind == Kind.DEAD or (s.kind == Kind.RETRY and 0 < task.head.max_attempts <= task.attempts):
         finish(step, task, State.DEAD)
     elif s.kind == Kind.RETRY:
         step.emit("retried", task)

@@ -77,6 +77,8 @@ class ScriptCaller:
             except NOT_NOW as error:
                 last: Exception = error
             except ResponseError as error:
+                if sent and is_full(error):
+                    raise self._unknown(script, error, sent=True) from error
                 raise self._refused(script, error) from error
             except (*AWAY, MaxConnectionsError) as error:
                 sent = sent or _was_sent(error)
