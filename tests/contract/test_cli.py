@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,9 +12,13 @@ import pytest
 from click.testing import CliRunner
 from tests.contract.cli_queue import CliQueue
 
+from laneway.adapters.redis import RedisStore
 from laneway.cli.main import main
+from laneway.errors import OutcomeUnknown, Unavailable
 from laneway.kit.ids import id_text, new_task_id
 from laneway.model.settlement import Kind
+from laneway.ports.store import Submitted
+from servers.proxy import RedisProxy
 from servers.redis import RedisServer
 
 UNKNOWN = id_text(new_task_id())
@@ -168,7 +172,7 @@ def test_text_beyond_ascii_reaches_the_task_whole(queue: CliQueue) -> None:
 
 
 def test_task_show_draws_payload_result_and_each_attempt_s_traceback(queue: CliQueue) -> None:
-    (dead,) = queue.kill(1, payload=b"\x81\xa1n\x07")
+    (dead,) = queue.kill(1, payload=b"\x81\xa1n\x07", max_attempts=4)
     out = queue.run("task", "show", dead)
     assert (out.exit_code, out.stderr) == (0, "")
     for text in (dead, "dead", "charge", '"n": 7', "attempt 1: ValueError", 'File "x.py", line 1', "1 of 4"):
@@ -391,3 +395,56 @@ def test_client_commands_work_on_a_cluster(cluster_url: str) -> None:
     assert queue.json("task", "show", id, "--cluster")["state"] == "queued"
     assert queue.run("task", "wait", id, "--cluster", "--timeout", "0.1").exit_code == 7
     assert queue.json("stats", "--cluster")["tasks"]["queued"] == 1
+
+
+# -- lost answers
+
+
+def test_a_lost_answer_is_asked_for_again_and_adds_nothing(queue: CliQueue, redis_proxy: RedisProxy) -> None:
+    queue.configure()
+    fault = redis_proxy.drop_reply(match=lambda command: command[0].upper() == b"EVALSHA" and b"orders}" in command[3])
+    through = CliQueue(redis_proxy.url)
+    answer = through.json("submit", "charge")
+    assert fault.fired
+    assert queue.json("task", "show", answer["id"])["state"] == "queued"
+    assert queue.counts() == {"submitted": 1, "queued": 1}
+
+
+def test_an_unknown_outcome_is_6_and_says_how_to_repeat_it(queue: CliQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = RedisStore.submit
+
+    async def lost(store: RedisStore, batch: Sequence[tuple[bytes, bytes]]) -> list[Submitted]:
+        await real(store, batch)
+        raise OutcomeUnknown("no answer from Redis to submit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisStore, "submit", lost)
+        one = queue.run("submit", "charge")
+        many = queue.run("submit", "charge", "-f", "-", "--json", input="{}\n{}\n")
+    assert (one.exit_code, one.stdout) == (6, "")
+    again = one.stderr.rpartition("repeat it with ")[2].split()
+    assert queue.json("submit", "charge", *again)["duplicate"] is True
+    assert many.exit_code == 6
+    answers = [json.loads(line) for line in many.stdout.splitlines()]
+    assert [(answer["line"], answer["error"]) for answer in answers] == [(1, "outcome-unknown"), (2, "outcome-unknown")]
+    lines = "".join(json.dumps({"id": answer["id"]}) + "\n" for answer in answers)
+    assert queue.run("submit", "charge", "-f", "-", input=lines).stdout == "submitted 0, there already 2\n"
+    assert queue.counts() == {"submitted": 3, "queued": 3}
+
+
+def test_a_file_stops_when_redis_goes_away_and_says_where(queue: CliQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = RedisStore.submit
+    calls = 0
+
+    async def away(store: RedisStore, batch: Sequence[tuple[bytes, bytes]]) -> list[Submitted]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise Unavailable("Redis is away; nothing was changed")
+        return await real(store, batch)
+
+    monkeypatch.setattr(RedisStore, "submit", away)
+    result = queue.run("submit", "charge", "-f", "-", input="{}\n" * 1200)
+    assert (result.exit_code, result.stdout) == (5, "submitted 500, refused 700 (unavailable 700)\n")
+    assert "line 501: Redis is away; nothing was changed" in result.stderr
+    assert queue.counts() == {"submitted": 500, "queued": 500}

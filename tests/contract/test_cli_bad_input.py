@@ -58,7 +58,7 @@ CASES: list[tuple[list[str], int, str]] = [
     (["submit", "a", "--at", "1960-01-01T00:00:00Z"], 2, "--at must be an RFC 3339 time with its zone, after"),
     (["submit", "a", "--key", ""], 2, "--key must be a text of 1 to 200 bytes"),
     (["submit", "a", "--key", "ü" * 101], 2, "--key must be a text of 1 to 200 bytes"),
-    (["submit", "a", "--tenant", "-acme"], 2, "--tenant must be 1 to 63 letters, digits, '.', '_' or '-'"),
+    (["submit", "a", "--tenant", "acme/eu"], 2, "--tenant must be at most 63 of the characters A-Z, a-z, 0-9,"),
     (["submit", "a", "--max-attempts", "0"], 2, "--max-attempts must be a whole number from 1 to 255"),
     (["submit", "a", "--timeout", "soon"], 2, "must be a duration of whole h, m, s and ms"),
     (["submit", "a", "--label", "team"], 2, "must be NAME=VALUE, not 'team'"),
@@ -76,7 +76,7 @@ CASES: list[tuple[list[str], int, str]] = [
     (["task", "show"], 2, "Missing argument 'ID'"),
     (["task", "show", "abc"], 2, "a task id has 23 characters, not 3: 'abc'"),
     (["task", "show", "z" * 23], 2, "a task id has only the characters 0-9 and a-v"),
-    (["task", "show", ID[:-1] + "9"], 2, "its last character is wrong"),
+    (["task", "show", ID[:-1] + "9"], 2, "this text is not how one ends"),
     (["task", "show", ID], 3, f"queue default/orders has no task {ID}"),
     (["task", "cancel"], 2, "Missing argument 'ID...'"),
     (["task", "wait", ID, "--timeout", "forever"], 2, "must be a duration of whole h, m, s and ms"),
@@ -136,8 +136,9 @@ def test_bad_input_says_what_would_be_right_and_changes_nothing(
 
 
 def test_bytes_that_are_no_text_are_refused_line_by_line(queue: CliQueue) -> None:
+    before = queue.stats().counts
     result = queue.run("submit", "-f", "-", "--json", input=b'{"type": "\xff"}\n\x00\n[]\n"x"\nnull\n')
     assert result.exit_code == 1
     errors = [line.split('"error":"')[1].split('"')[0] for line in result.stdout.splitlines()]
     assert errors == ["malformed-json", "malformed-json", "invalid-task", "invalid-task", "invalid-task"]
-    assert queue.stats().counts["submitted"] == 0
+    assert queue.stats().counts == before

@@ -12,9 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from laneway.cli.params import app_path, kafka_servers, key_value, moment, redis_url, seconds, task_id
+from laneway.cli.params import app_path, kafka_servers, key_value, moment, redis_url, seconds
 from laneway.cli.target import Target, resolve
-from laneway.kit.ids import id_text, new_task_id
 
 
 @pytest.mark.parametrize(
@@ -76,13 +75,6 @@ def test_apps_are_import_paths() -> None:
 def test_a_pair_is_cut_at_its_first_equals_sign() -> None:
     assert key_value("a=b=c") == ("a", "b=c")
     assert key_value("a=") == ("a", "")
-
-
-def test_a_task_id_is_read_in_either_case_and_only_in_its_own_spelling() -> None:
-    raw = new_task_id()
-    assert task_id(id_text(raw)) == task_id(id_text(raw).upper()) == raw
-    with pytest.raises(ValueError, match="its last character is wrong"):
-        task_id(id_text(b"\0" * 14)[:-1] + "1")
 
 
 # -- where the queue is

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from laneway.kit.ids import id_bytes, id_text
+from laneway.kit.ids import id_bytes
 from laneway.kit.names import dns_label
 from laneway.kit.quantities import duration_ms
 
@@ -56,14 +56,6 @@ def moment(text: str) -> datetime:
     if when.tzinfo is None:
         raise ValueError(f"must say its time zone: {text}Z for UTC, or {text}+01:00, for example")
     return when
-
-
-def task_id(text: str) -> bytes:
-    """The bytes of a task id. Raises ValueError."""
-    raw = id_bytes(text)
-    if id_text(raw) != text.lower():
-        raise ValueError(f"is no task id, though it looks like one (its last character is wrong): {text!r}")
-    return raw
 
 
 def redis_url(text: str) -> str:
@@ -124,7 +116,7 @@ def _name(text: str) -> str:
 
 SECONDS = Checked("duration", seconds)
 MOMENT = Checked("time", moment)
-TASK_ID = Checked("id", task_id)
+TASK_ID = Checked("id", id_bytes)
 REDIS_URL = Checked("url", redis_url)
 KAFKA = Checked("host:port", kafka_servers)
 APP = Checked("package.module:app", app_path)
