@@ -100,13 +100,14 @@ def define_task(app: App, fn: Callable[..., Any], policy: Policy) -> Task[..., A
         start_timeout=_seconds(policy.get("start_timeout")),
         labels=labels or None,
     )
-    backoff = policy.get("backoff") or Backoff()
+    backoff = policy.get("backoff")
     retry_for = tuple((policy.get("retry_for") or {}).items())
     give_up_on = tuple(policy.get("give_up_on", ()))
     try:
         check_shape(template)
         for each in (backoff, *(pair[1] for pair in retry_for)):
-            check_backoff(each)
+            if each is not None:
+                check_backoff(each)
     except InvalidTask as error:
         raise ConfigError(f"task {name!r}: {error}") from error
     _check_exceptions(name, "retry_for", [pair[0] for pair in retry_for])

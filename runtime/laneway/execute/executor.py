@@ -14,7 +14,7 @@ from typing import Any
 from laneway.errors import ConfigError, InvalidTask
 from laneway.execute.deadlines import Deadlines
 from laneway.execute.isolation import Isolation
-from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation
+from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults
 from laneway.execute.threads import ThreadCrew
 from laneway.execute.verdicts import BadArguments, StaleLease, Verdicts
 from laneway.execute.wire import Request
@@ -70,7 +70,7 @@ class Executor:
         make_context: ContextFactory | None = None,
         state: Any = None,
         observe: Callable[[RunObservation], None] | None = None,
-        default_max_attempts: int = 4,
+        defaults: TaskDefaults = TaskDefaults(),  # noqa: B008  (frozen)
         max_result: int = MAX_RESULT,
         kill_after: float = 2.0,
     ) -> None:
@@ -94,9 +94,9 @@ class Executor:
         self._make_context = make_context
         self._state = state
         self._observe = observe
-        self._default_max_attempts = default_max_attempts
+        self._defaults = defaults
         self._max_result = max_result
-        self._verdicts = Verdicts(worker_name, default_max_attempts, max_result, kill_after)
+        self._verdicts = Verdicts(worker_name, defaults, max_result, kill_after)
         self._kill_after = kill_after
         self._runs: dict[bytes, Run] = {}
         self._lost: list[Run] = []  # not this worker's any more, but their handlers have not returned yet
@@ -148,7 +148,7 @@ class Executor:
         definition = self._tasks.get(envelope.body.type)
         if definition is None:
             facts = Attempt(
-                claimed.attempt, envelope.max_attempts or self._default_max_attempts, self._worker, now_ms
+                claimed.attempt, envelope.max_attempts or self._defaults.max_attempts, self._worker, now_ms
             )
             self._settle_unread(
                 claimed, outcome.of_unknown_type(facts, envelope.body.type, self._tasks.keys())
@@ -338,11 +338,11 @@ class Executor:
 
     def _request(self, run: Run) -> Request:
         lane = self._lane_name(run.envelope.lane)
-        return run.request(lane, self._worker, self._default_max_attempts, self._max_result)
+        return run.request(lane, self._worker, self._defaults, self._max_result)
 
     def _context(self, run: Run, arguments: dict[str, Any]) -> ContextData:
         lane = self._lane_name(run.envelope.lane)
-        return run.context(arguments, lane, self._worker, self._default_max_attempts, self._state)
+        return run.context(arguments, lane, self._worker, self._defaults, self._state)
 
     def _contextual(self, data: ContextData) -> Any:
         return data if self._make_context is None else self._make_context(data)

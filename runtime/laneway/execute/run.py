@@ -14,7 +14,7 @@ import msgspec
 from laneway.execute.wire import Request
 from laneway.kit.ids import id_text
 from laneway.model.context import ContextData
-from laneway.model.envelope import Envelope
+from laneway.model.envelope import Backoff, Envelope
 from laneway.model.settlement import Kind
 from laneway.model.task import TaskDef
 from laneway.policy.outcome import Attempt, Decision
@@ -57,6 +57,13 @@ class RunObservation(msgspec.Struct, frozen=True, gc=False):
     crashed: bool
 
 
+class TaskDefaults(msgspec.Struct, frozen=True):
+    """What the queue says of tasks for which neither the submission nor the definition says it."""
+
+    max_attempts: int = 4
+    backoff: Backoff = Backoff()
+
+
 class Run(msgspec.Struct, eq=False):
     """One attempt. ``began`` and ``deadline`` are on the clock of ``time.monotonic()``; ``now_ms`` is Redis time at
     its claim. Its names ``task``, ``attempt`` and ``trace`` are what log lines show."""
@@ -92,22 +99,23 @@ class Run(msgspec.Struct, eq=False):
         parent = self.envelope.body.trace
         return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
 
-    def max_attempts(self, default: int) -> int:
+    def max_attempts(self, defaults: TaskDefaults) -> int:
         """What the submission says, else what the task's definition says, else the queue's default."""
-        return self.envelope.max_attempts or self.definition.max_attempts or default
+        return self.envelope.max_attempts or self.definition.max_attempts or defaults.max_attempts
 
-    def facts(self, worker: str, default_max_attempts: int) -> Attempt:
+    def facts(self, worker: str, defaults: TaskDefaults) -> Attempt:
         """What the outcome policy has to know of this attempt."""
         return Attempt(
             self.attempt,
-            self.max_attempts(default_max_attempts),
+            self.max_attempts(defaults),
             worker,
             time.time_ns() // 1_000_000,
             self.envelope.body.backoff,
+            defaults.backoff,
         )
 
     def context(
-        self, arguments: dict[str, Any], lane: str, worker: str, default_max_attempts: int, state: Any
+        self, arguments: dict[str, Any], lane: str, worker: str, defaults: TaskDefaults, state: Any
     ) -> ContextData:
         """What the handler may know, with the event that says when it should stop."""
         self.flag = threading.Event()
@@ -117,7 +125,7 @@ class Run(msgspec.Struct, eq=False):
             fence=self.fence,
             type=env.body.type,
             attempt=self.attempt,
-            max_attempts=self.max_attempts(default_max_attempts),
+            max_attempts=self.max_attempts(defaults),
             crashes=self.crashes,
             lane=lane,
             tenant=env.tenant,
@@ -133,19 +141,20 @@ class Run(msgspec.Struct, eq=False):
             state=state,
         )
 
-    def request(self, lane: str, worker: str, default_max_attempts: int, max_result: int) -> Request:
+    def request(self, lane: str, worker: str, defaults: TaskDefaults, max_result: int) -> Request:
         """What a child has to know to run it."""
         return Request(
             self.id,
             self.fence,
             self.attempt,
             self.crashes,
-            self.max_attempts(default_max_attempts),
+            self.max_attempts(defaults),
             worker,
             lane,
             self.timeout,
             max_result,
             self.stored,
+            defaults.backoff,
         )
 
     def observation(self, kind: Kind, crashed: bool, now: float) -> RunObservation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from laneway.execute.run import Asked, Decided, Run
+from laneway.execute.run import Asked, Decided, Run, TaskDefaults
 from laneway.policy import outcome
 from laneway.policy.outcome import Attempt, Decision
 
@@ -18,9 +18,9 @@ class StaleLease(Exception):
 class Verdicts:
     """Decides for one worker. None means that nothing may be settled: the task is not this worker's any more."""
 
-    def __init__(self, worker: str, default_max_attempts: int, max_result: int, kill_after: float) -> None:
+    def __init__(self, worker: str, defaults: TaskDefaults, max_result: int, kill_after: float) -> None:
         self._worker = worker
-        self._default_max_attempts = default_max_attempts
+        self._defaults = defaults
         self._max_result = max_result
         self._kill_after = kill_after
 
@@ -64,4 +64,4 @@ class Verdicts:
         return outcome.of_crash(run.definition, self._facts(run), outcome.exit_text(status))
 
     def _facts(self, run: Run) -> Attempt:
-        return run.facts(self._worker, self._default_max_attempts)
+        return run.facts(self._worker, self._defaults)

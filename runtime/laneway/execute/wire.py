@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from laneway.model.envelope import Backoff
 from laneway.model.settlement import Kind
 
 _SIZE = 4
 
 
 class Request(msgspec.Struct, array_like=True):
-    """One task for a child. ``stored`` is its envelope as Redis keeps it; ``timeout`` is in seconds (0: unbounded)."""
+    """One task for a child. ``stored`` is its envelope as Redis keeps it; ``timeout`` is in seconds (0: unbounded);
+    ``queue_backoff`` is for tasks that say nothing of it themselves."""
 
     id: bytes
     fence: int
@@ -25,6 +27,7 @@ class Request(msgspec.Struct, array_like=True):
     timeout: float
     max_result: int
     stored: bytes
+    queue_backoff: Backoff
 
 
 class Reply(msgspec.Struct, array_like=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from laneway.errors import ConfigError, Unavailable
-from laneway.model.config import QueueConfig, TenantConfig, config_hash, encode_config
+from laneway.model.config import QueueConfig, TenantConfig
 from laneway.ports.store import TaskStore
 
 #: From what is in force (None: nothing) and the lanes that are empty now to what is wanted, with tenants' own limits.
@@ -27,7 +27,7 @@ async def apply_configuration(store: TaskStore, plan: Plan) -> QueueConfig:
             current = None
         empty = await _empty_lanes(store) if current else frozenset[str]()
         wanted, tenants = plan(current, empty)
-        expected = config_hash(encode_config(current)) if current else ""
+        expected = store.config_hash if current else ""
         if await store.configure(wanted, dict(tenants), expected=expected):
             return wanted
     raise Unavailable("somebody else keeps changing the queue's configuration; two owners?", 1.0)

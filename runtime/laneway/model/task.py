@@ -38,7 +38,7 @@ class TaskDef:
     max_attempts: int | None = None  # None: the queue's default
     timeout: float = 0.0  # of one execution; 0: unbounded
     start_timeout: float = 0.0  # from submission to the first start; 0: unbounded
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff | None = None  # None: the queue's default
     backoff_for: tuple[tuple[type[BaseException], Backoff], ...] = ()  # by exception, first match wins
     give_up_on: tuple[type[BaseException], ...] = ()  # these failures are for good
     labels: dict[str, str] = field(default_factory=dict)

@@ -37,13 +37,15 @@ class Decision(msgspec.Struct):
 
 
 class Attempt(msgspec.Struct):
-    """The attempt that ended. ``backoff`` is the submitter's override; ``at_ms`` is when, in ms since 1970."""
+    """The attempt that ended. ``backoff`` is the submitter's override, ``queue_backoff`` what the queue
+    says when nobody else does; ``at_ms`` is when, in ms since 1970."""
 
     attempt: int
     max_attempts: int
     worker: str = ""
     at_ms: int = 0
     backoff: Backoff | None = None
+    queue_backoff: Backoff = Backoff()
 
     @property
     def last(self) -> bool:
@@ -199,7 +201,7 @@ def _backoff(task: TaskDef, attempt: Attempt, error: BaseException | None) -> Ba
     for types, backoff in task.backoff_for:
         if isinstance(error, types):
             return backoff
-    return attempt.backoff or task.backoff
+    return attempt.backoff or task.backoff or attempt.queue_backoff
 
 
 def _is_delay(value: object) -> bool:

@@ -175,6 +175,11 @@ class TaskStore(Protocol):
         """The live configuration. Raises ConfigError when the queue has none yet."""
         ...
 
+    @property
+    def config_hash(self) -> str:
+        """The hash of the configuration last read, as it is stored ('' before)."""
+        ...
+
     async def configure(self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None) -> bool:
         """Writes the live configuration if ``expected`` (a hash, '' for none, None for any) is in force.
         False: somebody else wrote first."""

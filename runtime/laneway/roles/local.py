@@ -109,11 +109,19 @@ class LocalStack:
         if self.options.redis:
             return
         urls = {spec.url for manifest in self.manifests.queues if (spec := manifest.queue.spec.redis) and spec.url}
-        if len(urls) == 1:
-            (self.redis_url,) = urls
-            return
+        secret = [
+            m.name for m in self.manifests.queues if (spec := m.queue.spec.redis) is not None and spec.url is None
+        ]
+        if secret:
+            raise ConfigError(
+                f"TaskQueue {', '.join(secret)}: redis.secretRef names a Secret, and there is none here: give the URL with "
+                "--redis URL"
+            )
         if len(urls) > 1:
             raise ConfigError("the queues name several Redis servers; choose one with --redis URL")
+        if urls:
+            (self.redis_url,) = urls
+            return
         self._embedded = EmbeddedRedis(self.options.data, tcp=True)
         await asyncio.to_thread(self._embedded.start)
         self.redis_url = self._embedded.url

@@ -16,6 +16,7 @@ from laneway.dispatch.direct import DirectSource
 from laneway.errors import ConfigError
 from laneway.execute.executor import Executor
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
+from laneway.execute.run import TaskDefaults
 from laneway.execute.worker import Worker, WorkerSettings
 from laneway.gateway.ops import build_ops_app
 from laneway.gateway.server import HttpServer
@@ -193,7 +194,7 @@ def build_worker(
             make_context=app.context_factory(extend),
             state=state,
             observe=observer,
-            default_max_attempts=config.max_attempts,
+            defaults=TaskDefaults(config.max_attempts, config.backoff),
             **callbacks,
         )
 

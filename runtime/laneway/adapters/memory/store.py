@@ -63,6 +63,11 @@ class MemoryStore:
         """The live configuration."""
         return self._step().conf
 
+    @property
+    def config_hash(self) -> str:
+        """The hash of the configuration in force."""
+        return self._t.conf_hash
+
     async def configure(
         self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None
     ) -> bool:
