@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 
 DURATION_PATTERN = r"^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$"
-SIZE_PATTERN = r"^[0-9]{1,15}(k|M|G|T|Ki|Mi|Gi|Ti)?$"
+SIZE_PATTERN = r"^[0-9]{1,16}(k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 _DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?", re.ASCII)
 _UNITS = ("h", "m", "s", "ms")
 _UNITS_MS = (3_600_000, 60_000, 1_000, 1)
 _FRACTION = re.compile(r"(\d+\.\d+)(h|m|s|ms)", re.ASCII)
 _DAYS = re.compile(r"(\d{1,6})(d|w)", re.ASCII)
-_SIZE = re.compile(r"(\d{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?", re.ASCII)
+_SIZE = re.compile(r"(\d{1,16})(k|M|G|T|Ki|Mi|Gi|Ti)?", re.ASCII)
 _FACTORS = {
     None: 1,
     "k": 10**3,
