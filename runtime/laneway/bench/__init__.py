@@ -1,0 +1,1 @@
+"""Measurements that a user can repeat: ``laneway bench NAME``. Workers and pollers are real processes."""

@@ -1,0 +1,124 @@
+"""Depth: whether a task costs the same at a thousand and at a million queued tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from laneway.bench import app as bench_app
+from laneway.bench.crew import BenchFailed, Member
+from laneway.bench.figures import rate
+from laneway.bench.flow import BATCH, blank_call, fill
+from laneway.bench.ground import LANE, Ground
+from laneway.bench.settings import setting
+from laneway.errors import ConfigError, LanewayError
+from laneway.kit.ids import id_bytes
+
+_LEVELS = (1_000, 100_000, 1_000_000)
+_NAMES = {1_000: "1k", 100_000: "100k", 1_000_000: "1m"}
+#: With copies of pages while Redis rewrites its append-only file.
+_BYTES_PER_TASK = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set."""
+
+    max_depth: int = setting(1_000_000, 1_000, 1_000_000, "levels deeper than this are left out")
+    rounds: int = setting(40, 1, 1_000, "bursts of 1,000 tasks by which submitting is measured at each level")
+    seconds: float = setting(5.0, 0.2, 60, "how long draining is measured at each level")
+    slots: int = setting(256, 1, 10_000, "tasks at once in the worker process")
+
+
+async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
+    """At each level: bursts are submitted and taken out again (only submitting is timed); then a worker drains
+    for some seconds while the bench refills, so that the depth stays what it is."""
+    levels = [level for level in _LEVELS if level <= settings.max_depth]
+    free = psutil.virtual_memory().available
+    if levels[-1] * _BYTES_PER_TASK > free:
+        raise ConfigError(
+            f"bench depth needs about {levels[-1] * _BYTES_PER_TASK >> 20} MiB, and {free >> 20} MiB are free: "
+            f"--set max_depth={max((lv for lv in _LEVELS if lv * _BYTES_PER_TASK <= free), default=1_000)}"
+        )
+    ground.expect(1)
+    await ground.configure(lanes=(LANE,))
+    await ground.pause(True)
+    await bench_app.app.connect(ground.store)
+    await ground.crew.poller()
+    found: dict[str, Any] = {"levels": levels}
+    for level in levels:
+        name = _NAMES[level]
+        queued = (await ground.stats()).counts["queued"]
+        await fill(ground, blank_call, queued, level, f"fill to {level:,}")
+        await ground.relayed()
+        found[f"enqueue_{name}_per_s"] = await _enqueue(ground, level, settings.rounds)
+        found[f"drain_{name}_per_s"] = await _flow(ground, level, settings)
+    ratios = {
+        what: round(found[f"{what}_{_NAMES[levels[-1]]}_per_s"] / found[f"{what}_1k_per_s"], 3)
+        for what in ("enqueue", "drain")
+    }
+    found |= {f"{what}_ratio": ratio for what, ratio in ratios.items()}
+    found["ratio_1m_to_1k"] = min(ratios.values()) if levels[-1] == _LEVELS[-1] else None
+    return found
+
+
+async def _enqueue(ground: Ground, level: int, rounds: int) -> float:
+    """Submissions per second on top of ``level`` queued tasks."""
+    spent = 0.0
+    for i in range(rounds):
+        ground.say(f"submit at {level:,}", i, rounds)
+        calls = [blank_call(n) for n in range(2 * BATCH)]
+        began = time.perf_counter()
+        answers = await bench_app.app.submit_many(calls)
+        spent += time.perf_counter() - began
+        ids = []
+        for answer in answers:
+            if isinstance(answer, LanewayError):
+                raise BenchFailed(f"a submission was refused: {answer}") from answer
+            ids.append(id_bytes(answer.id))
+        for at in range(0, len(ids), 250):
+            await ground.store.cancel(ids[at : at + 250])
+            await ground.store.purge(ids[at : at + 250])
+    return rate(rounds * 2 * BATCH, spent)
+
+
+async def _flow(ground: Ground, level: int, settings: Settings) -> float:
+    """Tasks settled per second by one worker process while ``level`` tasks are queued."""
+    worker = await ground.crew.worker(slots=settings.slots)
+    await ground.pause(False)
+    start = await _moving(ground, worker)
+    begun: tuple[float, int] | None = None
+    loop = asyncio.get_running_loop()
+    began_at = loop.time() + min(1.0, settings.seconds / 4)
+    while True:
+        stats = await ground.stats()
+        done, now = stats.counts["succeeded"] + stats.counts["purged"], loop.time()
+        if begun is None and now >= began_at:
+            begun = (now, done)
+        if begun is not None and now - begun[0] >= settings.seconds and done > begun[1]:
+            break
+        ground.say(f"drain at {level:,}", done - start, 0)
+        lacking = level - stats.counts["queued"]
+        if lacking >= BATCH // 2:
+            await fill(ground, blank_call, 0, lacking, f"drain at {level:,}")
+        else:
+            await asyncio.sleep(0.002)
+    await ground.pause(True)
+    await ground.crew.stop(worker)
+    return rate(done - begun[1], now - begun[0])
+
+
+async def _moving(ground: Ground, worker: Member) -> int:
+    """Waits until the worker has begun to settle; returns how many tasks had ended by then."""
+    first = None
+    while True:
+        counts = (await ground.stats()).counts
+        done = counts["succeeded"] + counts["purged"]
+        first = done if first is None else first
+        if done > first:
+            return done
+        await asyncio.sleep(0.005)
