@@ -124,9 +124,7 @@ def outage(s: State, v: Variant) -> Iterator[Step]:
     if s.silent:
         yield Step("Redis is back, everybody beats", True, s._replace(silent=False))
     elif fault(s, v, "outage"):
-        yield Step(
-            "Redis is away for longer than a lease", False, s._replace(silent=True, faults=s.faults - 1)
-        )
+        yield Step("Redis is away for longer than a lease", False, s._replace(silent=True, faults=s.faults - 1))
 
 
 def rollback(s: State, v: Variant) -> Iterator[Step]:
@@ -149,9 +147,7 @@ def crash(s: State, v: Variant) -> Iterator[Step]:
             if inc is not None:
                 d = Draft(s.redis, v)
                 d.register(inc, NOBODY, ())
-                yield Step(
-                    f"P{at} starts anew as W{inc}", True, with_process(s, at, Process(UP, inc), d.done())
-                )
+                yield Step(f"P{at} starts anew as W{inc}", True, with_process(s, at, Process(UP, inc), d.done()))
             continue
         if fault(s, v, "crash"):
             yield Step(f"W{p.inc} crashes", False, with_process(s, at, Process(), cost=1))

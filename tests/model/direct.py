@@ -57,9 +57,7 @@ def next_number(s: State, inc: int) -> State:
     return s._replace(redis=older(s.redis), copies=copies, snapshot=older(old) if old else s.snapshot)
 
 
-def arrive(
-    s: State, v: Variant, at: int, p: Process, redis: Redis, taken: tuple[tuple[int, int, int], ...]
-) -> State:
+def arrive(s: State, v: Variant, at: int, p: Process, redis: Redis, taken: tuple[tuple[int, int, int], ...]) -> State:
     """A turn's reply reaches the worker, which begins what it got."""
     known = {(e.task, e.fence) for e in p.execs}
     new = [runs(task, fence, crashes, v) for task, fence, crashes in taken if (task, fence) not in known]
@@ -93,14 +91,10 @@ def call(s: State, v: Variant) -> Iterator[Step]:
             yield Step(label + got, True, arrive(moved, v, at, p._replace(execs=rest), redis, taken))
             waiting = p._replace(execs=rest, call=Call("turn", settles, want))
             if fault(s, v, "reply"):
-                yield Step(
-                    label + got + ", the reply is lost", False, with_process(moved, at, waiting, redis, 1)
-                )
+                yield Step(label + got + ", the reply is lost", False, with_process(moved, at, waiting, redis, 1))
             if fault(s, v, "copy"):
                 hangs = moved._replace(copies=(*moved.copies, Copy(p.inc, 0, settles, want)))
-                yield Step(
-                    label + ", which hangs in its connection", False, with_process(hangs, at, waiting, cost=1)
-                )
+                yield Step(label + ", which hangs in its connection", False, with_process(hangs, at, waiting, cost=1))
 
 
 def repeat(s: State, v: Variant) -> Iterator[Step]:

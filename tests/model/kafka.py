@@ -76,11 +76,7 @@ def deadline(s: State, v: Variant) -> Iterator[Step]:
         if t.state != DISPATCHED:
             continue
         flying = any(d and d.task == at and d.fence == t.fence for d in s.pollers) or any(
-            (
-                p.inc == t.holder
-                and p.phase != DOWN
-                and any(d.task == at and d.fence == t.fence for d in p.inbox)
-            )
+            (p.inc == t.holder and p.phase != DOWN and any(d.task == at and d.fence == t.fence for d in p.inbox))
             or any(e.task == at and e.fence == t.fence for e in p.execs)
             for p in s.procs
         )
@@ -88,9 +84,7 @@ def deadline(s: State, v: Variant) -> Iterator[Step]:
             d = Draft(s.redis, v)
             d.give_back(at, crashed=False)
             cost = 1 if flying else 0
-            yield Step(
-                f"t{at} was not started in time", not cost, s._replace(redis=d.done(), faults=s.faults - cost)
-            )
+            yield Step(f"t{at} was not started in time", not cost, s._replace(redis=d.done(), faults=s.faults - cost))
 
 
 def read(s: State, v: Variant) -> Iterator[Step]:
@@ -108,9 +102,7 @@ def read(s: State, v: Variant) -> Iterator[Step]:
                 with_process(s, at, p._replace(inbox=rest), d.done()),
             )
             continue
-        if v.rules.records_deduplicated and any(
-            (e.task, e.fence) == (record.task, record.fence) for e in p.execs
-        ):
+        if v.rules.records_deduplicated and any((e.task, e.fence) == (record.task, record.fence) for e in p.execs):
             yield Step(
                 f"W{p.inc} drops a record of t{record.task}",
                 True,
@@ -133,9 +125,7 @@ def start(s: State, v: Variant, at: int, p: Process, task: int, fence: int) -> I
         raise
     begun = (runs(task, fence, d.tasks[task].crashes, v),) if code else ()
     after = p._replace(execs=tuple(sorted((*p.execs, *begun))))
-    yield Step(
-        f"{label} -> {('refused', 'runs', 'runs already')[code]}", True, with_process(s, at, after, d.done())
-    )
+    yield Step(f"{label} -> {('refused', 'runs', 'runs already')[code]}", True, with_process(s, at, after, d.done()))
     if fault(s, v, "reply"):
         asks = p._replace(execs=tuple(sorted((*p.execs, Execution(task, fence, STARTING)))))
         yield Step(f"{label}, the reply is lost", False, with_process(s, at, asks, d.done(), 1))
@@ -146,9 +136,7 @@ def repeat_start(s: State, v: Variant) -> Iterator[Step]:
     for at, p in enumerate(s.procs):
         for n, e in enumerate(p.execs):
             if p.phase != DOWN and not p.call and e.stage == STARTING:
-                yield from start(
-                    s, v, at, p._replace(execs=(*p.execs[:n], *p.execs[n + 1 :])), e.task, e.fence
-                )
+                yield from start(s, v, at, p._replace(execs=(*p.execs[:n], *p.execs[n + 1 :])), e.task, e.fence)
 
 
 def settle(s: State, v: Variant) -> Iterator[Step]:
@@ -166,9 +154,7 @@ def settle(s: State, v: Variant) -> Iterator[Step]:
                 except Violation as broken:
                     broken.label = label
                     raise
-                yield Step(
-                    f"{label} -> {answer}", True, with_process(s, at, p._replace(execs=rest), d.done())
-                )
+                yield Step(f"{label} -> {answer}", True, with_process(s, at, p._replace(execs=rest), d.done()))
                 if fault(s, v, "reply") and e.stage != kind:
                     keeps = p._replace(execs=tuple(sorted((*rest, e._replace(stage=kind)))))
                     yield Step(f"{label}, the reply is lost", False, with_process(s, at, keeps, d.done(), 1))

@@ -126,9 +126,7 @@ class Draft:
         elif t.attempts >= self.variant.max_attempts:
             self.finish(e.task, DEAD)
         else:
-            self.tasks[e.task] = t._replace(
-                state=SCHEDULED
-            )  # its holder stays: a repeated settlement is "already"
+            self.tasks[e.task] = t._replace(state=SCHEDULED)  # its holder stays: a repeated settlement is "already"
         return "ok"
 
     def claim(
@@ -164,9 +162,7 @@ class Draft:
     def credits(self, inc: int) -> int:
         """How many more tasks may be dispatched to an incarnation."""
         reg = self.regs[inc]
-        if reg is None or not (
-            reg.state == ANNOUNCED or (reg.state != MARKED_DEAD and not self.rules.drain_flag)
-        ):
+        if reg is None or not (reg.state == ANNOUNCED or (reg.state != MARKED_DEAD and not self.rules.drain_flag)):
             return 0
         held = self.held(inc)
         if not self.rules.credits_by_held:

@@ -204,9 +204,10 @@ def canonical(s: State, v: Variant) -> State:
         return Delivery(d.task, f, d.inc) if d and (f := fence(d.task, d.fence)) else None
 
     def of_task(i: int, t: Task) -> Task:
+        value = fence(i, t.fence)
         if t.state in FINAL:
-            return Task(t.state, fence(i, t.fence))
-        return Task(t.state, fence(i, t.fence), t.attempts, t.crashes, t.holder, t.cancel)
+            return Task(t.state, value)
+        return t if value == t.fence else t._replace(fence=value)
 
     # A memo matters while its request may come again: by a call without an answer, or by an old copy.
     asking = {p.inc for p in s.procs if p.call}
@@ -216,7 +217,7 @@ def canonical(s: State, v: Variant) -> State:
         if reg is None:
             return None
         if inc not in copied and (reg.number < 0 or inc not in asking):
-            return Registration(reg.state, reg.run)
+            return reg if reg.number == -1 and not reg.memo else Registration(reg.state, reg.run)
         memo = tuple((i, f) for i, value in reg.memo if (f := fence(i, value)))
         return Registration(reg.state, reg.run, reg.number, memo)
 
@@ -240,10 +241,7 @@ def canonical(s: State, v: Variant) -> State:
     if copies:
         copies = tuple(
             sorted(
-                (
-                    Copy(c.inc, c.number, of_execution(c.settles) if c.settles else None, c.want)
-                    for c in copies
-                ),
+                (Copy(c.inc, c.number, of_execution(c.settles) if c.settles else None, c.want) for c in copies),
                 key=repr,
             )
         )

@@ -41,9 +41,7 @@ def test_with_all_rules_nothing_can_go_wrong_in_the_large(variant: Variant) -> N
 
 def test_every_rule_has_a_case() -> None:
     tried = {name for case in CASES for name in case.without}
-    tried |= {
-        f.name for v in COVERED.values() for f in fields(Rules) if getattr(v.rules, f.name) != f.default
-    }
+    tried |= {f.name for v in COVERED.values() for f in fields(Rules) if getattr(v.rules, f.name) != f.default}
     assert tried == {f.name for f in fields(Rules)}
 
 

@@ -38,9 +38,7 @@ LARGE: dict[str, Variant] = {
     "direct: a poison task, two workers, any fault": replace(POISON, processes=2, faults=1, max_crashes=3),
     "kafka: two tasks, two pollers, any two faults": replace(KAFKA, tasks=2, pollers=2, faults=2),
     "kafka: one task, any three faults, one cancel": replace(KAFKA, faults=3, cancels=1),
-    "kafka: two tasks held, two workers, any two faults": replace(
-        KAFKA, tasks=2, window=2, faults=2, loops=True
-    ),
+    "kafka: two tasks held, two workers, any two faults": replace(KAFKA, tasks=2, window=2, faults=2, loops=True),
     "kafka: rollback with two tasks": replace(KAFKA, tasks=2, rollback=True, faults=0),
 }
 
@@ -142,14 +140,12 @@ CASES: tuple[Case, ...] = (
         "executed twice at once",
     ),
     Case("dispatch has a deadline", _only(KAFKA, "poller_crash"), {"dispatch_deadline": False}, NEVER_ENDS),
-    Case(
-        "the reaper gives grace", _only(DIRECT, "outage"), {"grace_after_silence": False}, "gives away what"
-    ),
+    Case("the reaper gives grace", _only(DIRECT, "outage"), {"grace_after_silence": False}, "gives away what"),
     Case("adopting compares the fence", ROLLBACK, {"adopt": "any_fence"}, "and it runs nothing"),
     Case("adopting asks what really runs", ROLLBACK, {"adopt": "unchecked"}, "and it runs nothing"),
     Case(
         "a repeated registration names what was adopted",
-        _only(ROLLBACK, "reply", tasks=2),
+        _only(ROLLBACK, "reply", tasks=2, retries=False),
         {"register_replays": False},
         "and it runs nothing",
     ),
@@ -195,14 +191,10 @@ COVERED: dict[str, Variant] = {
         DIRECT, rollback=True, rules=Rules(settle_checks_holder=False)
     ),
     "claims are replayed; the beat covers it": replace(DIRECT, faults=2, rules=Rules(claim_replays=False)),
-    "late claims are refused; the beat covers it": replace(
-        DIRECT, faults=2, rules=Rules(late_claim_refused=False)
-    ),
+    "late claims are refused; the beat covers it": replace(DIRECT, faults=2, rules=Rules(late_claim_refused=False)),
     "starts are replayed; the beat covers it": replace(KAFKA, faults=2, rules=Rules(start_replays=False)),
     "workers adopt after a restart; giving all back would do": replace(
         DIRECT, rollback=True, rules=Rules(adopt="none")
     ),
-    "workers learn of a restart; the beat covers it": replace(
-        DIRECT, rollback=True, rules=Rules(epoch=False)
-    ),
+    "workers learn of a restart; the beat covers it": replace(DIRECT, rollback=True, rules=Rules(epoch=False)),
 }
