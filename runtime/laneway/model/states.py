@@ -36,36 +36,42 @@ WAITING = frozenset({State.QUEUED, State.SCHEDULED, State.PARKED})
 
 _WAIT = (State.QUEUED, State.PARKED)
 
-#: (script, from, to). ``None`` as origin: a new task; as target: forgotten (counted as purged).
+
+def _moves(
+    script: str, origins: tuple[State | None, ...], targets: tuple[State | None, ...]
+) -> tuple[tuple[str, State | None, State | None], ...]:
+    return tuple((script, origin, target) for origin in origins for target in targets)
+
+
+#: (script, from, to). ``None`` as origin: a new task; as target: forgotten (counted as purged). ``turn`` is not named:
+#: it makes the moves of settle and of claim. A task goes to ``parked`` wherever it would go to ``queued`` while its
+#: tenant is at its limit, and comes back in whichever script frees a slot of that tenant.
 MOVES: tuple[tuple[str, State | None, State | None], ...] = (
-    ("submit", None, State.QUEUED),
-    ("submit", None, State.SCHEDULED),
-    ("submit", None, State.PARKED),
-    ("promote", State.SCHEDULED, State.QUEUED),
-    ("promote", State.SCHEDULED, State.PARKED),
-    *(("promote", state, State.EXPIRED) for state in (*_WAIT, State.SCHEDULED)),
-    ("claim", State.QUEUED, State.RUNNING),
-    ("claim", State.QUEUED, State.PARKED),
-    ("claim", State.QUEUED, State.EXPIRED),
-    ("dispatch", State.QUEUED, State.DISPATCHED),
-    ("dispatch", State.QUEUED, State.PARKED),
-    ("dispatch", State.QUEUED, State.EXPIRED),
-    ("start", State.DISPATCHED, State.RUNNING),
-    ("start", State.DISPATCHED, State.EXPIRED),
-    ("release", State.DISPATCHED, State.QUEUED),
-    ("settle", State.RUNNING, State.SUCCEEDED),
-    ("settle", State.RUNNING, State.SCHEDULED),
-    ("settle", State.RUNNING, State.DEAD),
-    ("settle", State.RUNNING, State.CANCELLED),
-    ("settle", State.RUNNING, State.EXPIRED),
-    ("settle", State.RUNNING, State.QUEUED),
-    ("settle", State.PARKED, State.QUEUED),
-    ("reap", State.DISPATCHED, State.QUEUED),
-    ("reap", State.RUNNING, State.QUEUED),
-    ("reap", State.RUNNING, State.DEAD),
-    ("reap", State.RUNNING, State.CANCELLED),
-    ("sweep", State.PARKED, State.QUEUED),
-    *(("cancel", state, State.CANCELLED) for state in (*_WAIT, State.SCHEDULED, State.DISPATCHED)),
-    *(("replay", state, State.QUEUED) for state in (State.DEAD, State.CANCELLED, State.EXPIRED)),
-    *(("purge", state, None) for state in (State.SUCCEEDED, State.DEAD, State.CANCELLED, State.EXPIRED)),
+    *_moves("submit", (None,), (*_WAIT, State.SCHEDULED)),
+    *_moves("promote", (State.SCHEDULED,), _WAIT),
+    *_moves("promote", (*_WAIT, State.SCHEDULED), (State.EXPIRED,)),
+    *_moves("claim", (State.QUEUED,), (State.RUNNING, State.PARKED, State.EXPIRED, State.DEAD)),
+    *_moves("dispatch", (State.QUEUED,), (State.DISPATCHED, State.PARKED, State.EXPIRED, State.DEAD)),
+    *_moves("start", (State.DISPATCHED,), (State.RUNNING, State.EXPIRED)),
+    *_moves("release", (State.DISPATCHED,), _WAIT),
+    *_moves("settle", (State.RUNNING,), (State.SUCCEEDED, State.SCHEDULED, *_WAIT)),
+    *_moves("settle", (State.RUNNING,), (State.DEAD, State.CANCELLED, State.EXPIRED)),
+    *_moves("settle", (State.DISPATCHED,), _WAIT),
+    *_moves("reap", (State.DISPATCHED,), _WAIT),
+    *_moves("reap", (State.RUNNING,), (*_WAIT, State.DEAD, State.CANCELLED)),
+    *(
+        move
+        for script in ("heartbeat", "register", "deregister")
+        for move in (
+            *_moves(script, (State.DISPATCHED,), _WAIT),
+            *_moves(script, (State.RUNNING,), (*_WAIT, State.CANCELLED)),
+        )
+    ),
+    *_moves("cancel", (*_WAIT, State.SCHEDULED, State.DISPATCHED), (State.CANCELLED,)),
+    *(
+        (script, State.PARKED, State.QUEUED)
+        for script in ("start", "release", "settle", "reap", "heartbeat", "register", "deregister", "cancel", "sweep")
+    ),
+    *_moves("replay", (State.DEAD, State.CANCELLED, State.EXPIRED), _WAIT),
+    *_moves("purge", (State.SUCCEEDED, State.DEAD, State.CANCELLED, State.EXPIRED), (None,)),
 )
