@@ -11,7 +11,7 @@ ENV = {
     "LANEWAY_REDIS_URL": "rediss://r.example:6380/2",
     "LANEWAY_QUEUE": "orders",
     "LANEWAY_NAMESPACE": "shop",
-    "LANEWAY_REDIS_CLUSTER": "True",
+    "LANEWAY_CLUSTER": "True",
 }
 
 
@@ -34,7 +34,7 @@ def test_what_is_given_counts_before_the_environment() -> None:
         ({"LANEWAY_REDIS_URL": "localhost:6379"}, "LANEWAY_REDIS_URL must be a URL such as redis://"),
         ({"LANEWAY_QUEUE": "Big Queue"}, "LANEWAY_QUEUE: the name of a queue"),
         ({"LANEWAY_NAMESPACE": "a_b"}, "LANEWAY_NAMESPACE: the name of a namespace"),
-        ({"LANEWAY_REDIS_CLUSTER": "maybe"}, "LANEWAY_REDIS_CLUSTER must be true or false, not 'maybe'"),
+        ({"LANEWAY_CLUSTER": "maybe"}, "LANEWAY_CLUSTER must be true or false, not 'maybe'"),
     ],
 )
 def test_a_wrong_value_is_refused_naming_where_it_is_from(env: dict[str, str], message: str) -> None:

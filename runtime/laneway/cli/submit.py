@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 @click.option("--key", help="Idempotency key: the same key is the same task, however often it is submitted.")
 @click.option("--id", help="The id that a submission of unknown outcome named, to submit it again.")
 @click.option("--tenant", help="Whose task it is.")
-@click.option("--max-attempts", type=int, help="How often it is tried.  [default: the queue's]")
+@click.option(
+    "--max-attempts", type=int, help="How often it is tried.  [default: as the worker's app says, else the queue]"
+)
 @click.option("--timeout", type=SECONDS, help="How long one attempt may run.")
 @click.option("--label", "labels", type=KEY_VALUE, multiple=True, metavar="NAME=VALUE", help="A label.")
 @click.option("--wait/--no-wait", default=False, help="Wait until it has ended, and show it.")

@@ -82,8 +82,8 @@ def _facts(task: TaskAnswer) -> RenderableType:
 
 def _attempts(task: TaskAnswer) -> str:
     crashes = f", {task.crashes} of them ended with the worker's death" if task.crashes else ""
-    most = task.max_attempts or "the queue's default"
-    return f"{task.attempts} of {most}{crashes}"
+    most = f" of {task.max_attempts}" if task.max_attempts else " (the worker decides how many there may be)"
+    return f"{task.attempts}{most}{crashes}"
 
 
 def _error_title(error: AttemptErrorBody) -> str:

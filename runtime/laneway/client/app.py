@@ -45,7 +45,7 @@ class App:
 
     Making an App connects to nothing and reads nothing from the environment. ``redis``, ``queue``,
     ``namespace`` and ``cluster`` say where the queue is; what is left out is taken from LANEWAY_REDIS_URL,
-    LANEWAY_QUEUE, LANEWAY_NAMESPACE and LANEWAY_REDIS_CLUSTER at the first use. ``lifespan`` is called in
+    LANEWAY_QUEUE, LANEWAY_NAMESPACE and LANEWAY_CLUSTER at the first use. ``lifespan`` is called in
     each worker process and gives an async context manager; what that yields is ``context.state``.
 
     Each event loop that uses an App has a connection of its own; ``async with app:`` closes it at the end.

@@ -42,7 +42,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
 ) -> ClientSettings:
     """The settings in force: what is given; else LANEWAY_REDIS_URL, LANEWAY_QUEUE, LANEWAY_NAMESPACE and
-    LANEWAY_REDIS_CLUSTER of the environment; else Redis on this machine and the queue ``default``.
+    LANEWAY_CLUSTER of the environment; else Redis on this machine and the queue ``default``.
 
     Raises:
         ConfigError: a value is wrong; the message names it and says what would be right.
@@ -59,9 +59,9 @@ def load_settings(
         except ValueError as error:
             raise ConfigError(f"{source}: {error}") from error
     if cluster is None:
-        said = env.get("LANEWAY_REDIS_CLUSTER", "").strip().lower()
+        said = env.get("LANEWAY_CLUSTER", "").strip().lower()
         if said not in _YES | _NO:
-            raise ConfigError(f"LANEWAY_REDIS_CLUSTER must be true or false, not {said!r}")
+            raise ConfigError(f"LANEWAY_CLUSTER must be true or false, not {said!r}")
         cluster = said in _YES
     return ClientSettings(url, name, space, cluster)
 

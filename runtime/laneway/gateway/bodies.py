@@ -190,7 +190,7 @@ class TaskAnswer(msgspec.Struct, rename="camel"):
     idempotency_key: str | None
     trace: str | None
     attempts: int
-    max_attempts: int
+    max_attempts: int | None
     crashes: int
     submitted_at: datetime | None
     state_since: datetime | None

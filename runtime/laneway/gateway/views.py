@@ -41,7 +41,7 @@ def task_answer(queue: str, config: QueueConfig, view: TaskView) -> TaskAnswer:
         idempotency_key=env.idempotency_key,
         trace=body.trace,
         attempts=record.attempts if record else 0,
-        max_attempts=record.max_attempts if record else env.max_attempts,
+        max_attempts=(record.max_attempts if record else env.max_attempts) or None,
         crashes=record.crashes if record else 0,
         submitted_at=moment(env.submitted_ms),
         state_since=moment(record.since_ms) if record else moment(env.submitted_ms),

@@ -115,8 +115,8 @@ async def _workloads(app: App, store: TaskStore, work: Path, console: Console) -
         for i in range(_BURST)
     ]
     real = [call for file in files for call in (app.call(file.task, {"path": str(file.path)}),)]
-    await _submit_and_wait(app, store, ledger, burst, "burst: 1,000 tasks, 100 fail always, 100 once", console)
-    await _submit_and_wait(app, store, ledger, real, f"real work: {len(files)} files", console)
+    await _submit_and_wait(app, store, ledger, burst, "burst", console)
+    await _submit_and_wait(app, store, ledger, real, "real work", console)
     seconds = time.monotonic() - began
     wrong = ledger.check_burst(_BURST, _FAIL_ALWAYS, _FAIL_ONCE) + ledger.check_files(files)
     stats = await store.stats()
@@ -134,9 +134,12 @@ async def _submit_and_wait(
     app: App, store: TaskStore, ledger: Ledger, calls: list[Call[Any]], title: str, console: Console
 ) -> None:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(title, total=len(calls), state="")
         waiting: dict[bytes, None] = {}
@@ -157,7 +160,7 @@ async def _submit_and_wait(
                         del waiting[view.id]
             done = len(calls) - len(waiting)
             counts = (await store.stats()).counts
-            state = f"queued {counts['queued']}, running {counts['running']}, waiting to retry {counts['scheduled']}"
+            state = f"queued {counts['queued']}, running {counts['running']}, to retry {counts['scheduled']}"
             if dead:
                 state += f", dead {ledger.count(State.DEAD)}"
             progress.update(bar, completed=done, state=state)

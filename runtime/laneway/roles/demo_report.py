@@ -87,7 +87,7 @@ def _attempts(view: TaskView) -> int:
 
 def lane_table(ledger: Ledger, names: dict[int, str]) -> Table:
     """A row per lane. Waits are from submission to start, of tasks with one attempt; runs are the last attempts."""
-    table = Table(title="by lane (times in ms)", title_justify="left")
+    table = Table(title="by lane (times in ms)", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("lane")
     for heading in ("submitted", "succeeded", "retried", "dead", "wait p50", "wait p99", "run p50", "run p99"):
         table.add_column(heading, justify="right")

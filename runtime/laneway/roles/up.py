@@ -122,8 +122,9 @@ def _show(stack: LocalStack, url: str) -> None:
         table.add_row(manifest.name, lanes, workers, stack.source(manifest))
     console = Console(stderr=True)
     console.print(table)
-    console.print(f"API     {url}/api/v1   (OpenAPI at {url}/openapi.json, metrics at {url}/metrics)")
-    console.print(f"Redis   {stack.redis_url}")
+    console.print(f"API     {url}/api/v1", soft_wrap=True)
+    console.print(f"        {url}/openapi.json describes it; {url}/metrics", soft_wrap=True)
+    console.print(f"Redis   {stack.redis_url}", soft_wrap=True)
     console.print("Stop with Ctrl-C: running tasks finish first.")
 
 
