@@ -21,6 +21,7 @@ for i, id in ipairs(ids) do
     code = 'unknown'
   elseif rec and SETS[rec.state] then
     heal(id, rec)
+    withdraw(id, rec, e)
     code = rec.state == CANCELLED and 'cancelled' or 'ended'
   elseif rec and rec.state == RUNNING then
     if not has(rec.flags, F_CANCEL) then

@@ -43,6 +43,7 @@ local raws = hash_many(RECORDS, suspects)
 for i, id in ipairs(suspects) do
   local rec = raws[i] and rec_unpack(raws[i])
   if not rec or rec.holder ~= inc then
+    if rec then heal(id, rec) end
     unheld[#unheld + 1] = inc .. id
   elseif rec.state == RUNNING then
     if rec.since < now - 2 * conf.beat_ms then give_back(id, rec, nil) end

@@ -23,7 +23,10 @@ for i, id in ipairs(overdue) do
     gone[id] = true
     expired = expired + 1
   elseif not rec or rec.state ~= DISPATCHED then
-    if rec then heal(id, rec) end
+    if rec and SETS[rec.state] then
+      heal(id, rec)
+      if e then withdraw(id, rec, e) end
+    end
     unstartby[#unstartby + 1] = id
   end
 end

@@ -34,6 +34,13 @@ if #ids == 0 then
   end
 end
 
+-- What an earlier call began and did not finish.
+local pending = call('HGET', META, 'purging')
+for pos = 1, pending and #pending or 0, ID do
+  local id = string.sub(pending, pos, pos + ID - 1)
+  if call('HGET', TASKS, id) == '' then ids[#ids + 1] = id end
+end
+
 local records = hash_many(RECORDS, ids)
 local envelopes = hash_many(TASKS, ids)
 local blanks, going, bytes, sets = {}, {}, 0, {}
@@ -52,7 +59,8 @@ for i, id in ipairs(ids) do
     blanks[#blanks + 1] = ''
   end
 end
--- Blanking the envelopes and counting them is one command; what follows can be repeated after a failure.
+-- Blanking the envelopes and counting them is one command; after a failure the next purge does what follows.
+if #going > 0 then call('HSET', META, 'purging', table.concat(going)) end
 if #blanks > 0 then
   blanks[#blanks + 1] = '#p'
   blanks[#blanks + 1] = purged + fresh
@@ -63,7 +71,8 @@ if #going > 0 then
   call_many('HDEL', ERRORS, going)
   call_many('HDEL', RESULTS, going)
   call_many('HDEL', RECORDS, going)
-  for _, set in pairs(SETS) do call_many('ZREM', set, going) end -- until here a later trim finds them again
+  for _, set in pairs(SETS) do call_many('ZREM', set, going) end
   call_many('HDEL', TASKS, going)
 end
+if pending or #going > 0 then call('HDEL', META, 'purging') end
 return {'ok', now, fresh, more and 1 or 0}

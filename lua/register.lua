@@ -56,6 +56,7 @@ if last ~= '' then
   for i, id in ipairs(ids) do
     local rec = raws[i] and rec_unpack(raws[i])
     if not rec or rec.holder ~= last then
+      if rec then heal(id, rec) end
       unheld[#unheld + 1] = held[i]
     elseif rec.state == RUNNING and mine[id] == rec.fence then
       rec.holder = inc

@@ -34,6 +34,7 @@ for i, id in ipairs(ids) do
         table.insert(revived.keys, e.idem_key)
       end
     end
+    uncancelling[#uncancelling + 1] = id
     rec.flags = without(rec.flags, F_STARTBY)
     rec.attempts, rec.crashes, rec.since, rec.holder = 0, 0, now, NOBODY
     finished_bytes = finished_bytes - rec.size

@@ -24,6 +24,14 @@ if ARGV[2] == '' then
       unheld[#unheld + 1] = held[i]
     end
   end
+  -- Requests to stop whose task does not run any more.
+  local marked = call('SRANDMEMBER', CANCELLING, limit)
+  for i, raw in ipairs(hash_many(RECORDS, marked)) do
+    local rec = raw and rec_unpack(raw)
+    if not rec or rec.state ~= RUNNING or not has(rec.flags, F_CANCEL) then
+      uncancelling[#uncancelling + 1] = marked[i]
+    end
+  end
   local counted, writes = call('HGETALL', RUNNING_COUNTS), {}
   for i = 1, #counted, 2 do
     if real[counted[i]] == nil then

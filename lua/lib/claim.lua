@@ -25,7 +25,7 @@ local soonest = nil -- ms until a lane that was passed over for its rate may be 
 -- How many tasks this lane may hand out now.
 local function lane_allows(lane, want)
   if lane.paused then return 0 end
-  if lane.max > 0 then want = math.min(want, lane.max - running_of('l' .. lane.n)) end
+  if lane.max > 0 then want = math.min(want, lane.max - running_in_lane(lane.n)) end
   if lane.drate > 0 and want > 0 then
     local b = bucket('d' .. lane.n, lane.drate, lane.dburst)
     if b.tokens < 1 then
@@ -47,6 +47,9 @@ local function take_from(at, want, next_holder, state)
   local lane, key = conf.lanes[at], LANES[at]
   want = lane_allows(lane, want)
   local got, offset = 0, taken[at] or 0
+  local limited = conf.overrides or conf.tenant.max > 0
+  -- Within a priority scores ascend, so only the last of each moves time; BOUND is where the next priority begins.
+  local last, bound = nil, 0
   local looked = 0
   while got < want and looked < want + 200 do
     local page = call('ZRANGE', key, offset, offset + want - got - 1, 'WITHSCORES')
@@ -78,10 +81,10 @@ local function take_from(at, want, next_holder, state)
         heal(id, rec)
       elseif e then -- (without an envelope it is a place left by a submission that failed half-way: it only leaves)
         rec = rec or rec_fresh(e, QUEUED, scores[i])
-        local max = tenant_conf(rec.tenant).max
+        local max = limited and tenant_conf(rec.tenant).max or 0
         if e.startby > 0 and has(rec.flags, F_STARTBY) and e.submitted + e.startby <= now then
           finish(id, rec, EXPIRED)
-        elseif max > 0 and running_of('t' .. rec.tenant) >= max then
+        elseif max > 0 and running_of_tenant(rec.tenant) >= max then
           rec.score = scores[i]
           park(id, rec)
         else
@@ -99,7 +102,7 @@ local function take_from(at, want, next_holder, state)
             -- A record that already says running was written by a call that failed: it has counted its attempt.
             if rec.state ~= RUNNING then rec.attempts = rec.attempts + 1 end
             rec.started = now
-            if has(rec.flags, F_STARTBY) then
+            if rec.flags ~= 0 and has(rec.flags, F_STARTBY) then
               rec.flags = without(rec.flags, F_STARTBY)
               unstartby[#unstartby + 1] = id
             end
@@ -113,7 +116,11 @@ local function take_from(at, want, next_holder, state)
           claim_held[#claim_held + 1] = 0
           claim_held[#claim_held + 1] = holder .. id
           occupy(rec.lane, rec.tenant, 1)
-          advance(lane.n, scores[i])
+          if scores[i] >= bound then
+            if last then advance(lane.n, last) end
+            bound = (math.floor(scores[i] / STRIDE) + 1) * STRIDE
+          end
+          last = scores[i]
           got = got + 1
           claimed[#claimed + 1] = {id, rec, raw, holder}
           if lane.drate > 0 then bucket_take('d' .. lane.n, bucket('d' .. lane.n, lane.drate, lane.dburst), 1) end
@@ -123,6 +130,7 @@ local function take_from(at, want, next_holder, state)
     end
     if full then break end
   end
+  if last then advance(lane.n, last) end
   taken[at] = offset
   return got
 end
@@ -135,7 +143,7 @@ local function claim_batch(want, next_holder, state)
     local slots = tonumber(call('HGET', META, 'slots') or 0)
     for at, lane in ipairs(conf.lanes) do
       if lane.share > 0 and left > 0 then
-        local owed = math.ceil(slots * lane.share / 100) - running_of('l' .. lane.n)
+        local owed = math.ceil(slots * lane.share / 100) - running_in_lane(lane.n)
         if owed > 0 then left = left - take_from(at, math.min(left, owed), next_holder, state) end
       end
     end
@@ -167,6 +175,7 @@ local function work_left()
 end
 
 -- One task as a worker gets it: id, fence, attempt, crashes and flags (c14 d H B B), beside its stored envelope.
+local HEAD_SIZE = ID + 12
 local function claimed_head(id, rec)
   return struct.pack('>c14dHBB', id, rec.fence, rec.attempts, rec.crashes, rec.flags)
 end
@@ -183,7 +192,7 @@ local function claim_direct(inc, request, want)
     if request < number then return 'late' end
     if request == number then
       local ids, fences = {}, {}
-      for pos = 9, #last, ID + 8 do
+      for pos = 9, #last, HEAD_SIZE do
         local id, fence = struct.unpack('>c14d', last, pos)
         ids[#ids + 1] = id
         fences[#fences + 1] = fence
@@ -206,9 +215,10 @@ local function claim_direct(inc, request, want)
       claim_batch(free, function() return inc end, RUNNING)
       wake(claim_flush())
       for _, c in ipairs(claimed) do
-        out[#out + 1] = claimed_head(c[1], c[2])
+        local head = claimed_head(c[1], c[2])
+        out[#out + 1] = head
         out[#out + 1] = c[3]
-        memo[#memo + 1] = struct.pack('>c14d', c[1], c[2].fence)
+        memo[#memo + 1] = head
       end
     end
   end

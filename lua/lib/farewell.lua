@@ -20,6 +20,7 @@ local function farewell(inc, page, crashed)
   for i, id in ipairs(ids) do
     local rec = raws[i] and rec_unpack(raws[i])
     if not rec or rec.holder ~= inc then
+      if rec then heal(id, rec) end
       unheld[#unheld + 1] = held[i]
     elseif rec.state == RUNNING or rec.state == DISPATCHED then
       give_back(id, rec, why)

@@ -7,7 +7,7 @@ local ERRORS_KEPT = 60000 -- bytes of errors kept for one task; the oldest go fi
 
 local record_writes, final_adds, schedule_adds_, error_writes = {}, {}, {}, {}
 local unheld, undispatched, unstartby, uncancelling = {}, {}, {}, {}
-local freed_tenants, done_blob, idem_ends = {}, {}, {}
+local freed_tenants, done_ids, idem_ends = {}, {}, {}
 local leave = {parked = {}, scheduled = {}, lanes = {}} -- the places that waiting tasks leave, once their record says so
 local revived = {keys = {}, writes = {}}                -- idempotency keys that live on, and those to be held again
 local finished_bytes = 0
@@ -37,9 +37,7 @@ local function unhold(id, rec)
   if rec.state == DISPATCHED then undispatched[#undispatched + 1] = id end
   occupy(rec.lane, rec.tenant, -1)
   freed_tenants[rec.tenant] = true
-  if has(rec.flags, F_CANCEL) then
-    uncancelling[#uncancelling + 1] = id
-  end
+  if rec.flags ~= 0 and has(rec.flags, F_CANCEL) then uncancelling[#uncancelling + 1] = id end
 end
 
 -- From the task's end on, its idempotency key lives for a stated time; unless it was forgotten since, or is
@@ -59,7 +57,7 @@ end
 local function finish(id, rec, state)
   rec.state = state
   rec.since = now
-  rec.flags = without(without(rec.flags, F_CANCEL), F_SUSPECT)
+  if rec.flags ~= 0 then rec.flags = without(without(rec.flags, F_CANCEL), F_SUSPECT) end
   write_record(id, rec)
   local adds = final_adds[state]
   if not adds then
@@ -68,10 +66,13 @@ local function finish(id, rec, state)
   end
   adds[#adds + 1] = now
   adds[#adds + 1] = id
-  if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
-  end_key(id, rec)
+  if rec.flags ~= 0 then
+    if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
+    end_key(id, rec)
+  end
   finished_bytes = finished_bytes + rec.size
-  done_blob[#done_blob + 1] = string.char(state) .. id
+  done_ids[state] = done_ids[state] or {}
+  done_ids[state][#done_ids[state] + 1] = id
   emit(KINDS[state], id, rec.lane, rec.attempts)
 end
 
@@ -111,12 +112,14 @@ mend = function(id, rec)
   if SETS[rec.state] then call('ZADD', SETS[rec.state], rec.since, id) end
 end
 
--- A waiting task (REC may be nil for a fresh one, E its envelope's head) leaves wherever it waits.
+-- A waiting task (REC may be nil for a fresh one, E its envelope's head) leaves wherever it waits. One that has ended
+-- may still stand where it waited, when the call that ended it failed half-way.
 local function withdraw(id, rec, e)
   local lane_n = rec and rec.lane or e.lane
-  if rec and rec.state == PARKED then
+  if rec and (rec.state == PARKED or SETS[rec.state]) then
     leave.parked[#leave.parked + 1] = park_member(rec.tenant, rec.lane, rec.score, id)
-  elseif lane_by_n[lane_n] then
+  end
+  if not (rec and rec.state == PARKED) and lane_by_n[lane_n] then
     leave.lanes[lane_n] = leave.lanes[lane_n] or {}
     table.insert(leave.lanes[lane_n], id)
   end
@@ -158,23 +161,23 @@ local function finish_flush()
   call_many('HSET', RECORDS, record_writes)
   for state, adds in pairs(final_adds) do call_many('ZADD', SETS[state], adds) end
   call_many('ZADD', IDEMEXP, idem_ends)
-  call_many('ZREM', HELD, unheld)
-  call_many('ZREM', DISPATCHED_SET, undispatched)
-  call_many('ZREM', STARTBY_SET, unstartby)
-  call_many('SREM', CANCELLING, uncancelling)
   call_many('ZREM', PARKED_SET, leave.parked)
   for lane_n, ids in pairs(leave.lanes) do call_many('ZREM', lane_by_n[lane_n].key, ids) end
   call_many('ZREM', SCHEDULED_SET, leave.scheduled)
+  call_many('ZREM', HELD, unheld)
+  call_many('ZREM', DISPATCHED_SET, undispatched)
+  call_many('ZREM', STARTBY_SET, unstartby) -- (after the places: by this a later promotion finds them again)
+  call_many('SREM', CANCELLING, uncancelling)
   occupy_flush()
   ready = ready + unpark_all(freed_tenants)
   if finished_bytes ~= 0 then call('HINCRBY', META, 'finished_bytes', finished_bytes) end
-  if #done_blob > 0 then call('PUBLISH', META .. ':done', table.concat(done_blob)) end
+  for state, ids in pairs(done_ids) do call('PUBLISH', META .. ':done', string.char(state) .. table.concat(ids)) end
   -- A retry may be due before the poller looks again.
   if #schedule_adds_ > 0 and call('RPUSH', WAKE_TEND, '1') > 4 then call('LTRIM', WAKE_TEND, 0, 3) end
   local freed = #unheld
   record_writes, final_adds, schedule_adds_, error_writes = {}, {}, {}, {}
   leave, revived = {parked = {}, scheduled = {}, lanes = {}}, {keys = {}, writes = {}}
   unheld, undispatched, unstartby, uncancelling = {}, {}, {}, {}
-  freed_tenants, done_blob, idem_ends, finished_bytes = {}, {}, {}, 0
+  freed_tenants, done_ids, idem_ends, finished_bytes = {}, {}, {}, 0
   return ready, freed
 end

@@ -9,7 +9,7 @@ local COST = 256               -- virtual time of one task at weight 1; weights 
 
 local tenant_cache, vt_cache, vt_dirty = {}, {}, {}
 local lane_adds, park_adds, park_records = {}, {}, {}
-local waits_cache, counts = {}, {}
+local waits_cache = {}
 local final_leaves = {} -- per set of ended tasks: ids that leave it to wait again
 local mend = nil        -- (set by finish) puts a task whose record says that it has ended among the ended
 
@@ -82,34 +82,41 @@ local function restored(lane_n, score)
   return level * STRIDE + math.min(score - level * STRIDE, vt_get(field))
 end
 
-local function running_of(field)
-  local n = counts[field]
+-- Running counts by lane and tenant: as stored, and what this call has added to them so far.
+local lane_counts, tenant_counts, lane_deltas, tenant_deltas = {}, {}, {}, {}
+
+local function running_count(counts, deltas, mark, who)
+  local n = counts[who]
   if n == nil then
-    n = tonumber(call('HGET', RUNNING_COUNTS, field) or 0)
-    counts[field] = n
+    n = tonumber(call('HGET', RUNNING_COUNTS, mark .. who) or 0)
+    counts[who] = n
   end
-  return n
+  return n + (deltas[who] or 0)
 end
 
-local count_delta = {}
-local function count(field, delta)
-  counts[field] = running_of(field) + delta
-  count_delta[field] = (count_delta[field] or 0) + delta
+local function running_in_lane(lane_n)
+  return running_count(lane_counts, lane_deltas, 'l', lane_n)
+end
+
+local function running_of_tenant(tenant)
+  return running_count(tenant_counts, tenant_deltas, 't', tenant)
 end
 
 -- Adds to the running count of a task's lane and tenant.
 local function occupy(lane_n, tenant, delta)
-  count('l' .. lane_n, delta)
-  count('t' .. tenant, delta)
+  lane_deltas[lane_n] = (lane_deltas[lane_n] or 0) + delta
+  tenant_deltas[tenant] = (tenant_deltas[tenant] or 0) + delta
 end
 
 local function occupy_flush()
-  for field, delta in pairs(count_delta) do
-    if delta ~= 0 then
-      if call('HINCRBY', RUNNING_COUNTS, field, delta) <= 0 then call('HDEL', RUNNING_COUNTS, field) end
+  for mark, deltas in pairs({l = lane_deltas, t = tenant_deltas}) do
+    for who, delta in pairs(deltas) do
+      if delta ~= 0 and call('HINCRBY', RUNNING_COUNTS, mark .. who, delta) <= 0 then
+        call('HDEL', RUNNING_COUNTS, mark .. who)
+      end
     end
   end
-  count_delta = {}
+  lane_counts, tenant_counts, lane_deltas, tenant_deltas = {}, {}, {}, {}
 end
 
 local function tenant_range(tenant)
@@ -232,7 +239,7 @@ local function unpark_all(tenants)
   local moved = 0
   for tenant in pairs(tenants) do
     local max = tenant_conf(tenant).max
-    local free = max > 0 and max - running_of('t' .. tenant) or 1000
+    local free = max > 0 and max - running_of_tenant(tenant) or 1000
     if free > 0 and tenant_waits(tenant) then moved = moved + unpark(tenant, math.min(free, 100)) end
   end
   return moved

@@ -5,6 +5,7 @@
 
 local events = {}
 local event_kinds = {}
+local event_tails = {} -- (lane, attempts) as packed, by both: few differ in one call
 
 local function emit(kind, id, lane, attempts)
   local list = events[kind]
@@ -13,7 +14,15 @@ local function emit(kind, id, lane, attempts)
     events[kind] = list
     event_kinds[#event_kinds + 1] = kind
   end
-  list[#list + 1] = struct.pack('>c14BH', id, lane, attempts)
+  local both = lane * 65536 + attempts
+  local tail = event_tails[both]
+  if not tail then
+    tail = struct.pack('>BH', lane, attempts)
+    event_tails[both] = tail
+  end
+  local n = #list
+  list[n + 1] = id
+  list[n + 2] = tail
 end
 
 -- Writes the events of this call. It runs before the transition's own writes: after a failure half-way
@@ -27,7 +36,7 @@ local function emit_flush()
       call('XADD', OUTBOX, '*', 'k', kind, 't', now, 'i', blob)
       added = added + #blob + 64
     else
-      dropped = dropped + #events[kind]
+      dropped = dropped + #events[kind] / 2
     end
   end
   if added > 0 then outbox_waiting = call('HINCRBY', META, 'outbox_bytes', added) end

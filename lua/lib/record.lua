@@ -17,12 +17,12 @@ local REC_SIZE = 51
 -- {state, flags, lane, crashes, max, attempts, size, score, fence, since, started, holder, tenant}; size is in bytes, since
 -- (when it came into its state) and started (its last attempt; 0: none yet) in ms
 local function rec_unpack(raw)
-  local r = {}
-  r.state, r.flags, r.lane, r.crashes, r.max, r.attempts, r.size, r.score, r.fence, r.since,
-    r.started, r.holder =
-    struct.unpack(REC, raw)
-  r.tenant = string.sub(raw, REC_SIZE + 1)
-  return r
+  local state, flags, lane, crashes, max, attempts, size, score, fence, since, started, holder = struct.unpack(REC, raw)
+  return {
+    state = state, flags = flags, lane = lane, crashes = crashes, max = max, attempts = attempts, size = size,
+    score = score, fence = fence, since = since, started = started, holder = holder,
+    tenant = string.sub(raw, REC_SIZE + 1),
+  }
 end
 
 local function rec_pack(r)
@@ -46,42 +46,51 @@ end
 -- Returns nil when it is not an envelope of a known schema. Reads bounded bytes and never raises.
 local function env_unpack(raw, offset)
   local skip = 6 - (offset or 0)
-  if #raw < skip + 7 then return nil end
-  local e = {submitted = 0, size = #raw}
-  if skip == 6 then e.submitted = struct.unpack('>I6', raw) end
+  local size = #raw
+  if size < skip + 7 then return nil end
+  local submitted = skip == 6 and struct.unpack('>I6', raw) or 0
   local schema, flags, lane, prio, max, tenant_len, idem_len = string.byte(raw, skip + 1, skip + 7)
   if schema < 1 or schema > SCHEMA or prio > 9 then return nil end
   local pos = skip + 8
-  local need = tenant_len + idem_len
-  if has(flags, E_DELAY) or has(flags, E_AT) then need = need + 8 end
-  if has(flags, E_STARTBY) then need = need + 4 end
-  if #raw < pos - 1 + need or (has(flags, E_IDEM) and idem_len < 9) then return nil end
-  e.flags, e.lane, e.prio, e.max, e.when, e.startby = flags, lane, prio, max, 0, 0
-  if has(flags, E_DELAY) or has(flags, E_AT) then
-    e.when = struct.unpack('>d', raw, pos)
-    pos = pos + 8
-    if e.when ~= e.when or e.when < 0 or e.when > 9007199254740992 then return nil end
+  local when, startby, tenant, idem_print, idem_key = 0, 0, '', nil, nil
+  if flags ~= 0 then
+    local timed = has(flags, E_DELAY) or has(flags, E_AT)
+    local need = tenant_len + idem_len + (timed and 8 or 0) + (has(flags, E_STARTBY) and 4 or 0)
+    if size < pos - 1 + need or (has(flags, E_IDEM) and idem_len < 9) then return nil end
+    if timed then
+      when = struct.unpack('>d', raw, pos)
+      pos = pos + 8
+      if when ~= when or when < 0 or when > 9007199254740992 then return nil end
+    end
+    if has(flags, E_STARTBY) then
+      startby = struct.unpack('>I4', raw, pos)
+      pos = pos + 4
+    end
+  elseif size < pos - 1 + tenant_len + idem_len then
+    return nil
   end
-  if has(flags, E_STARTBY) then
-    e.startby = struct.unpack('>I4', raw, pos)
-    pos = pos + 4
+  if tenant_len > 0 then
+    tenant = string.sub(raw, pos, pos + tenant_len - 1)
+    -- A zero byte ends the tenant's name in keys and among the parked: with one inside, tenants could be mixed up.
+    if string.find(tenant, '\0', 1, true) then return nil end
   end
-  e.tail = pos
-  e.tenant = string.sub(raw, pos, pos + tenant_len - 1)
-  -- A zero byte ends the tenant's name in keys and among the parked: with one inside, tenants could be mixed up.
-  if string.find(e.tenant, '\0', 1, true) then return nil end
   if idem_len > 0 then
-    e.idem_print = string.sub(raw, pos + tenant_len, pos + tenant_len + 7)
-    e.idem_key = e.tenant .. '\0' .. string.sub(raw, pos + tenant_len + 8, pos + tenant_len + idem_len - 1)
+    idem_print = string.sub(raw, pos + tenant_len, pos + tenant_len + 7)
+    idem_key = tenant .. '\0' .. string.sub(raw, pos + tenant_len + 8, pos + tenant_len + idem_len - 1)
   end
-  return e
+  return {
+    submitted = submitted, size = size, flags = flags, lane = lane, prio = prio, max = max, when = when,
+    startby = startby, tail = pos, tenant = tenant, idem_print = idem_print, idem_key = idem_key,
+  }
 end
 
 -- The record of a task that never had one, from its envelope's head.
 local function rec_fresh(e, state, score)
   local flags = 0
-  if has(e.flags, E_IDEM) then flags = with(flags, F_IDEM) end
-  if has(e.flags, E_STARTBY) then flags = with(flags, F_STARTBY) end
+  if e.flags ~= 0 then
+    if has(e.flags, E_IDEM) then flags = with(flags, F_IDEM) end
+    if has(e.flags, E_STARTBY) then flags = with(flags, F_STARTBY) end
+  end
   return {
     state = state, flags = flags, lane = e.lane, crashes = 0, max = e.max, attempts = 0, size = e.size,
     score = score, fence = 0, since = now, started = 0, holder = NOBODY, tenant = e.tenant,

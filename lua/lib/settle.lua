@@ -48,32 +48,31 @@ end
 -- already (this settlement is in force) or stale (the task is not the caller's any more).
 local function settle_batch(inc, blob, data_at)
   local n = math.floor(#blob / ITEM_SIZE)
-  local ids, items = {}, {}
+  local ids, kinds, marks, fences, delays = {}, {}, {}, {}, {}
   for i = 1, n do
     local kind, flags, id, fence, delay = struct.unpack(ITEM, blob, (i - 1) * ITEM_SIZE + 1)
     if not (delay >= 0) then delay = 0 end -- (not a number would fail half-way)
     delay = math.min(delay, 1e15)
-    ids[i] = id
-    items[i] = {kind, flags, fence, delay}
+    ids[i], kinds[i], marks[i], fences[i], delays[i] = id, kind, flags, fence, delay
   end
   local raws = hash_many(RECORDS, ids)
   local refused, done = {}, {}
   for i = 1, n do
-    local id, item = ids[i], items[i]
+    local id, kind, flags = ids[i], kinds[i], marks[i]
     local data = nil
-    if has(item[2], S_DATA) then
+    if flags ~= 0 and has(flags, S_DATA) then
       data = ARGV[data_at]
       data_at = data_at + 1
     end
     local rec = raws[i] and rec_unpack(raws[i])
     local code = nil
-    if not rec or rec.fence ~= item[3] or rec.holder ~= inc then
+    if not rec or rec.fence ~= fences[i] or rec.holder ~= inc then
       code = 'stale'
     elseif done[id] then
       code = 'already'
-    elseif rec.state == RUNNING or (rec.state == DISPATCHED and item[1] == RELEASE) then
+    elseif rec.state == RUNNING or (rec.state == DISPATCHED and kind == RELEASE) then
       done[id] = true
-      settle_one(id, rec, item[1], item[2], item[4], data)
+      settle_one(id, rec, kind, flags, delays[i], data)
     elseif rec.state == DISPATCHED then
       code = 'stale' -- Redis forgot the start (it came back without its last second): the deadline returns the task
     else
