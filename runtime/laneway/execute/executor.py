@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from laneway.errors import ConfigError, InvalidTask
 from laneway.execute.deadlines import Deadlines
 from laneway.execute.isolation import Isolation
-from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults
+from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults, wall_ms
 from laneway.execute.threads import ThreadCrew
 from laneway.execute.verdicts import BadArguments, StaleLease, Verdicts
 from laneway.execute.wire import Request
@@ -51,6 +52,8 @@ class Executor:
       like an async handler that swallows the cancellation it keeps its slot until it returns, and is settled then.
     * ``make_context`` turns a ContextData into what handlers get; ``observe`` hears of every attempt that was settled.
     * ``max_result`` (bytes) bounds an encoded result.
+    * ``rand`` gives the jitter of backoffs and ``clock_ms`` the time (ms since 1970) that contexts and errors show:
+      tests with virtual time put their own in.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Executor:
         defaults: TaskDefaults = TaskDefaults(),  # noqa: B008  (frozen)
         max_result: int = MAX_RESULT,
         kill_after: float = 2.0,
+        rand: random.Random | None = None,
+        clock_ms: Callable[[], int] = wall_ms,
     ) -> None:
         in_process = sorted(name for name, task in tasks.items() if task.kind is _PROCESS)
         if in_process and app_path is None:
@@ -96,7 +101,9 @@ class Executor:
         self._observe = observe
         self._defaults = defaults
         self._max_result = max_result
-        self._verdicts = Verdicts(worker_name, defaults, max_result, kill_after)
+        self._rand = rand
+        self._clock_ms = clock_ms
+        self._verdicts = Verdicts(worker_name, defaults, max_result, kill_after, rand, clock_ms)
         self._kill_after = kill_after
         self._runs: dict[bytes, Run] = {}
         self._lost: list[Run] = []  # not this worker's any more, but their handlers have not returned yet
@@ -147,11 +154,9 @@ class Executor:
             return
         definition = self._tasks.get(envelope.body.type)
         if definition is None:
-            facts = Attempt(
-                claimed.attempt, envelope.max_attempts or self._defaults.max_attempts, self._worker, now_ms
-            )
+            facts = Attempt(claimed.attempt, envelope.max_attempts or self._defaults.max_attempts, self._worker, now_ms)
             self._settle_unread(
-                claimed, outcome.of_unknown_type(facts, envelope.body.type, self._tasks.keys())
+                claimed, outcome.of_unknown_type(facts, envelope.body.type, self._tasks.keys(), self._rand)
             )
             return
         if self._stopping:
@@ -342,7 +347,7 @@ class Executor:
 
     def _context(self, run: Run, arguments: dict[str, Any]) -> ContextData:
         lane = self._lane_name(run.envelope.lane)
-        return run.context(arguments, lane, self._worker, self._defaults, self._state)
+        return run.context(arguments, lane, self._worker, self._defaults, self._state, self._clock_ms())
 
     def _contextual(self, data: ContextData) -> Any:
         return data if self._make_context is None else self._make_context(data)
@@ -364,9 +369,7 @@ class Executor:
             self._on_dropped(run.id)
         else:
             self._on_settled(
-                Settlement(
-                    decision.kind, run.id, run.fence, decision.delay_ms, decision.data, decision.crashed
-                )
+                Settlement(decision.kind, run.id, run.fence, decision.delay_ms, decision.data, decision.crashed)
             )
             if self._observe is not None:
                 self._observe(run.observation(decision.kind, decision.crashed, time.monotonic()))
@@ -375,9 +378,7 @@ class Executor:
 
     def _settle_unread(self, claimed: Claimed, decision: Decision) -> None:
         """Settles a task that never became a run."""
-        self._on_settled(
-            Settlement(decision.kind, claimed.id, claimed.fence, decision.delay_ms, decision.data)
-        )
+        self._on_settled(Settlement(decision.kind, claimed.id, claimed.fence, decision.delay_ms, decision.data))
 
     def _replaces(self, claimed: Claimed) -> bool:
         """Whether a task that runs here already was claimed anew. The same fence is a record delivered twice."""

@@ -22,6 +22,11 @@ from laneway.policy.outcome import Attempt, Decision
 NEVER = float("inf")
 
 
+def wall_ms() -> int:
+    """The machine's time, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 class Asked(IntEnum):
     """Why a handler was asked to stop. A later reason replaces an earlier, lower one."""
 
@@ -103,19 +108,25 @@ class Run(msgspec.Struct, eq=False):
         """What the submission says, else what the task's definition says, else the queue's default."""
         return self.envelope.max_attempts or self.definition.max_attempts or defaults.max_attempts
 
-    def facts(self, worker: str, defaults: TaskDefaults) -> Attempt:
+    def facts(self, worker: str, defaults: TaskDefaults, at_ms: int) -> Attempt:
         """What the outcome policy has to know of this attempt."""
         return Attempt(
             self.attempt,
             self.max_attempts(defaults),
             worker,
-            time.time_ns() // 1_000_000,
+            at_ms,
             self.envelope.body.backoff,
             defaults.backoff,
         )
 
     def context(
-        self, arguments: dict[str, Any], lane: str, worker: str, defaults: TaskDefaults, state: Any
+        self,
+        arguments: dict[str, Any],
+        lane: str,
+        worker: str,
+        defaults: TaskDefaults,
+        state: Any,
+        started_ms: int,
     ) -> ContextData:
         """What the handler may know, with the event that says when it should stop."""
         self.flag = threading.Event()
@@ -134,7 +145,7 @@ class Run(msgspec.Struct, eq=False):
             trace=env.body.trace,
             worker=worker,
             submitted_ms=env.submitted_ms,
-            started_ms=time.time_ns() // 1_000_000,
+            started_ms=started_ms,
             deadline=self.deadline if self.deadline < NEVER else None,
             cancelled=self.flag,
             arguments=arguments,

@@ -53,18 +53,18 @@ class Attempt(msgspec.Struct):
         return self.attempt >= self.max_attempts
 
 
-def of_result(task: TaskDef, attempt: Attempt, result: Any, max_result: int = MAX_RESULT) -> Decision:
+def of_result(
+    task: TaskDef, attempt: Attempt, result: Any, max_result: int = MAX_RESULT, rand: random.Random | None = None
+) -> Decision:
     """The handler returned: a result to keep (at most ``max_result`` bytes), nothing, or an outcome."""
     if result is None:
         return Decision(Kind.COMPLETE)
     if isinstance(result, Outcome):
-        return of_exception(task, attempt, result)
+        return of_exception(task, attempt, result, rand)
     try:
         data = task.encode_result(result)
     except Exception as error:
-        message = (
-            f"the result of {task.name!r} ({type(result).__name__}) can't be encoded: {error_text(error)}"
-        )
+        message = f"the result of {task.name!r} ({type(result).__name__}) can't be encoded: {error_text(error)}"
         return Decision(Kind.DEAD, data=_error(attempt, "ResultNotEncodable", message))
     if data is not None and len(data) > max_result:
         message = (
@@ -75,9 +75,7 @@ def of_result(task: TaskDef, attempt: Attempt, result: Any, max_result: int = MA
     return Decision(Kind.COMPLETE, data=data)
 
 
-def of_exception(
-    task: TaskDef, attempt: Attempt, error: BaseException, rand: random.Random | None = None
-) -> Decision:
+def of_exception(task: TaskDef, attempt: Attempt, error: BaseException, rand: random.Random | None = None) -> Decision:
     """The handler raised: an outcome by its own word, anything else by the task's policy."""
     if isinstance(error, Outcome):
         return _of_outcome(task, attempt, error, rand)
@@ -119,9 +117,7 @@ def of_corrupt(attempt: Attempt, error: BaseException) -> Decision:
     return Decision(Kind.DEAD, data=_error(attempt, "corrupt", error_text(error)))
 
 
-def of_unknown_type(
-    attempt: Attempt, name: str, known: Collection[str], rand: random.Random | None = None
-) -> Decision:
+def of_unknown_type(attempt: Attempt, name: str, known: Collection[str], rand: random.Random | None = None) -> Decision:
     """This worker has no handler of that name; a newer one may have it, so it is tried again later."""
     some = ", ".join(sorted(known)[:20]) or "none"
     message = f"this worker has no task type {name!r}; it has: {some}"
@@ -188,9 +184,7 @@ def traceback_text(error: BaseException) -> str:
     return "".join(lines)[-MAX_TRACEBACK:]
 
 
-def _again(
-    attempt: Attempt, backoff: Backoff, kind: str, message: str, rand: random.Random | None
-) -> Decision:
+def _again(attempt: Attempt, backoff: Backoff, kind: str, message: str, rand: random.Random | None) -> Decision:
     data = _error(attempt, kind, message)
     if attempt.last:
         return Decision(Kind.DEAD, data=data)
