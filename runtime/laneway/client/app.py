@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
@@ -69,6 +69,7 @@ class App:
         self._tasks: dict[str, Task[..., Any]] = {}
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = WeakKeyDictionary()
         self._sync: SyncApp | None = None
+        self._make_store: Callable[[], TaskStore] | None = None
 
     def __repr__(self) -> str:
         return f"<App {self.name}: {', '.join(self._tasks) or 'no tasks'}>"
@@ -227,12 +228,27 @@ class App:
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None:
-            from laneway.adapters.redis import RedisStore  # redis-py is not for those who only define tasks
-
-            where = self.settings()
-            store: TaskStore = RedisStore(where.redis, where.queue, namespace=where.namespace, cluster=where.cluster)
+            store = self._make_store() if self._make_store is not None else self._redis_store()
             session = self._sessions[loop] = _Session(store, Submitter(store), True)
         return session
+
+    def _redis_store(self) -> TaskStore:
+        from laneway.adapters.redis import RedisStore  # redis-py is not for those who only define tasks
+
+        where = self.settings()
+        return RedisStore(where.redis, where.queue, namespace=where.namespace, cluster=where.cluster)
+
+    @contextmanager
+    def stand_in(self, make_store: Callable[[], TaskStore]) -> Iterator[None]:
+        """Within this, every event loop that uses the App gets what ``make_store()`` makes in place of a
+        connection to Redis, also after :meth:`close`. Connections made before are back at the end. For tests:
+        :class:`laneway.testing.TestQueue` puts its queue in here."""
+        before = self._make_store, self._sessions
+        self._make_store, self._sessions = make_store, WeakKeyDictionary()
+        try:
+            yield
+        finally:
+            self._make_store, self._sessions = before
 
     @property
     def sync(self) -> SyncApp:
