@@ -195,20 +195,17 @@ class Explorer:
         after: list[list[int]] = [[] for _ in self.states]
         for source, target in zip(self.sources, self.targets, strict=True):
             after[source].append(target)
-        alive = [unbereaved(s, self.v) for s in self.states]
-        at = 0
-        for component in _components(after):
-            if len(component) < 2:
-                continue
-            inside = set(component)
-            reaps = any(source in inside and target in inside for source, target in self.reaps)
-            if reaps or all(alive[n] for n in inside):
-                at = min(inside)
+        components = [component for component in _components(after) if len(component) > 1]
+        number = {n: i for i, component in enumerate(components) for n in component}
+        reaped = {number[a] for a, b in self.reaps if a in number and number[a] == number.get(b)}
+        for i, component in enumerate(components):
+            if i in reaped or all(unbereaved(self.states[n], self.v) for n in component):
                 break
         else:
             return None, []
+        inside = set(component)
+        n = min(inside)
         walk: dict[int, int] = {}
-        n = at
         while n not in walk:
             walk[n] = len(walk)
             n = next(target for target in after[n] if target in inside)
