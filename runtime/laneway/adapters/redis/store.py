@@ -336,8 +336,9 @@ class RedisStore:
             await pubsub.subscribe(self.keys.done_channel)
             async for message in pubsub.listen():
                 blob = message["data"]
-                for i in range(0, len(blob), ID_BYTES + 1):
-                    yield blob[i + 1 : i + 1 + ID_BYTES], State(blob[i])
+                state = State(blob[0])
+                for i in range(1, len(blob), ID_BYTES):
+                    yield blob[i : i + ID_BYTES], state
 
     async def _command(self, command: Any, *args: Any, **options: Any) -> Any:
         """A plain command, with its errors in Laneway's terms."""
