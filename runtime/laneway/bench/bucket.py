@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Tokens by which sums of fractions may differ with the order of their terms.
+_ROUNDING = 1e-6
+
 
 class ExactBucket:
     """What an exact bucket of ``rate`` tokens per second and at most ``burst`` would hold.
@@ -31,18 +34,21 @@ class ExactBucket:
         # Least: full as late as it can have been, asked as early as can be; and the other way round.
         least = self._burst + (before - self._full_least[1]) * self._rate - self._given_least
         most = self._burst + (after - self._full_most[0]) * self._rate - self._given_most
-        if least >= self._burst:
-            self._full_least, self._given_least, least = (before, after), 0, self._burst
         if most >= self._burst:
+            # Perhaps it was full again, and what would have gone into it since is lost. To think so is right for
+            # the most in any case, and for the least when that makes it less.
             self._full_most, self._given_most, most = (before, after), 0, self._burst
+            if self._burst - (after - before) * self._rate < least:
+                self._full_least, self._given_least = (before, after), 0
+            least = min(least, self._burst)
         if allowed:
             self.allowed += 1
-            self.wrongly_allowed += most < 1
+            self.wrongly_allowed += most < 1 - _ROUNDING
             self._given_least += 1
             self._given_most += 1
         else:
             self.refused += 1
-            self.wrongly_refused += least >= 1
+            self.wrongly_refused += least >= 1 + _ROUNDING
 
     @property
     def error(self) -> int:

@@ -73,7 +73,10 @@ def run(name: str, *, redis: str | None, kafka: str | None, json: bool, options:
                 raise ConfigError(str(error)) from error
         say = stack.enter_context(progress(name, shown=not json))
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        found = runner.run(_measure(name, settings, redis, kafka, say))
+        try:
+            found = runner.run(_measure(name, settings, redis, kafka, say))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None  # SIGTERM, which is told of as Ctrl-C is
     if not json:
         print_figures(found)
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
