@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -19,6 +21,9 @@ _log = get_logger(__name__)
 #: Set by a supervisor to its own process id: when that process is gone, the child stops too.
 SUPERVISOR_ENV = "LANEWAY_SUPERVISOR_PID"
 
+#: How long what is left of a process's handlers may take to end after everything else has (s).
+_STUCK_S = 0.5
+
 Main = Callable[[asyncio.Event], Awaitable[int]]
 
 
@@ -32,12 +37,29 @@ def run_role(main: Main) -> int:
             loop.add_signal_handler(number, stop.set)
         watch = asyncio.create_task(_watch_supervisor(stop))
         try:
-            return await main(stop)
+            code = await main(stop)
         finally:
             watch.cancel()
+        await _leave_stuck_handlers(code)
+        return code
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())
+
+
+async def _leave_stuck_handlers(code: int) -> None:
+    """Ends the process now if a handler swallows its cancellation: the end of an event loop would wait for it for ever.
+    By now all is settled, closed and handed back, so such a handler works for nobody."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    _, stuck = await asyncio.wait(tasks, timeout=_STUCK_S) if tasks else (set(), set())
+    if stuck:
+        _log.warning("the process ends without waiting for these", stuck=sorted(task.get_name() for task in stuck))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 async def _watch_supervisor(stop: asyncio.Event) -> None:
