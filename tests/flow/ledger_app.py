@@ -1,0 +1,101 @@
+"""The app of the fault tests: each handler writes down when it starts and ends, so executions can be counted.
+
+One file for each process, in the folder LANEWAY_LEDGER; a line is written with one call, so what a killed process
+has written stays. See :mod:`tests.flow.ledger` for the reader.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from laneway.client import App, Context
+from laneway.model.envelope import Backoff
+
+app = App("ledger")
+_files: dict[int, int] = {}
+
+
+def _write(context: Context, what: str) -> None:
+    pid = os.getpid()
+    if pid not in _files:  # (a forked child has a file of its own)
+        path = Path(os.environ["LANEWAY_LEDGER"]) / f"{pid}.runs"
+        _files[pid] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    line = f"{what} {context.task_id} {context.attempt} {context.fence} {pid} {time.monotonic()}\n"
+    os.write(_files[pid], line.encode())
+
+
+def _released() -> bool:
+    return (Path(os.environ["LANEWAY_LEDGER"]) / "release").exists()
+
+
+SOON = Backoff(base=0.2, factor=1.0, jitter=0.0)
+
+
+@app.task(backoff=SOON)
+async def work(context: Context, ms: float = 0.0) -> None:
+    """Takes a while."""
+    _write(context, "start")
+    if ms:
+        await asyncio.sleep(ms / 1000)
+    _write(context, "end")
+
+
+@app.task(backoff=SOON)
+async def hold(context: Context) -> None:
+    """Runs until the test lets it go."""
+    _write(context, "start")
+    while not _released():  # noqa: ASYNC110  (the word comes from another process)
+        await asyncio.sleep(0.05)
+    _write(context, "end")
+
+
+@app.task(backoff=SOON)
+async def deaf(context: Context) -> None:
+    """As ``hold``, and does not hear that it should stop."""
+    _write(context, "start")
+    while not _released():
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            _write(context, "asked")
+    _write(context, "end")
+
+
+@app.task(backoff=SOON, max_attempts=3)
+async def poison(context: Context) -> None:
+    """Kills the process that runs it."""
+    _write(context, "start")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(backoff=SOON, max_attempts=3)
+async def exiting(context: Context) -> None:
+    """Ends the process that runs it, past all handlers of exceptions."""
+    _write(context, "start")
+    os._exit(3)
+
+
+@app.task(backoff=SOON)
+async def flaky(context: Context) -> None:
+    """Fails the first time."""
+    _write(context, "start")
+    if context.attempt == 1:
+        raise RuntimeError("the first attempt fails")
+    _write(context, "end")
+
+
+@app.task(backoff=SOON, max_attempts=2)
+async def failing(context: Context) -> None:
+    """Fails always."""
+    _write(context, "start")
+    raise RuntimeError("it always fails")
+
+
+@app.task(backoff=SOON)
+def threaded(context: Context, ms: float = 0.0) -> None:
+    """A plain function, so it runs in a thread, where nothing can interrupt it."""
+    _write(context, "start")
+    time.sleep(ms / 1000)
+    _write(context, "end")

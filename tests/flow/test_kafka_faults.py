@@ -1,0 +1,106 @@
+"""Kafka that restarts, and records that are no records."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+from tests.flow.conftest import SHORT, NewFlow
+from tests.flow.harness import Flow
+
+from laneway.adapters.kafka.names import Topics
+from laneway.adapters.kafka.records import encode_record
+from laneway.ports.store import Claimed
+from servers.kafka import KafkaServer
+from servers.need import require
+from servers.redis import RedisServer
+
+
+@pytest.fixture(scope="module")
+def crash_kafka() -> Iterator[KafkaServer]:
+    """A broker of these tests' own, to be killed and restarted."""
+    require("kafka")
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_kafka_restarts_under_load_and_work_resumes_by_itself(
+    redis7_url: str, crash_kafka: KafkaServer, new_flow: NewFlow, how: str
+) -> None:
+    flow = new_flow(redis7_url, kafka=crash_kafka.bootstrap)
+    await flow.configure(**SHORT)
+    await flow.poller()
+    workers = [await flow.worker(slots=10), await flow.worker(slots=10)]
+    held = await flow.submit("hold", 4)
+    await flow.submit("work", 50, arguments={"ms": 5})
+    await flow.running(40)
+    await asyncio.to_thread(crash_kafka.kill if how == "kill" else crash_kafka.stop)
+    # Without Kafka, submissions are taken all the same.
+    away = await asyncio.wait_for(flow.submit("work", 100), 5.0)
+    assert len(away) == 100
+    flow.release()
+    await asyncio.to_thread(crash_kafka.start)
+    await flow.submit("work", 50)
+    stats = await flow.check(30.0)
+    assert stats.counts["succeeded"] == 204
+    assert all(worker.alive for worker in workers)
+    assert len(flow.starts(held)) == 4, "what ran while Kafka restarted ran again"
+    attempts = Counter(v.record.attempts for v in (await flow.views(list(flow.accepted))).values() if v and v.record)
+    assert attempts == {1: 204}
+
+
+async def test_a_queue_that_loses_redis_and_kafka_at_once_ends_everything_when_they_are_back(
+    crash_redis: RedisServer, crash_kafka: KafkaServer, new_flow: NewFlow
+) -> None:
+    crash_kafka.ensure()
+    flow = new_flow(crash_redis.url, kafka=crash_kafka.bootstrap)
+    await flow.configure(**SHORT)
+    await flow.poller()
+    await flow.worker(slots=10)
+    await flow.submit("work", 200, arguments={"ms": 20})
+    await flow.running(30)
+    await asyncio.to_thread(crash_kafka.kill)
+    await asyncio.to_thread(crash_redis.kill)
+    await asyncio.to_thread(crash_redis.start)
+    await asyncio.to_thread(crash_kafka.start)
+    await flow.submit("work", 20)
+    stats = await flow.check(30.0)
+    assert stats.counts["succeeded"] == 220
+
+
+async def test_records_that_cannot_be_read_are_set_aside_with_their_reason_and_block_nothing(kafka_flow: Flow) -> None:
+    flow = kafka_flow
+    assert flow.kafka is not None
+    await flow.poller()
+    worker = await flow.worker(slots=10)
+    (registered,) = await flow.workers()
+    whole = encode_record(registered.incarnation, [Claimed(bytes(14), 1, 1, 0, 0, b"no envelope")])
+    future = msgspec.msgpack.encode([99, registered.incarnation, []])
+    short_id = encode_record(registered.incarnation, [Claimed(b"short", 1, 1, 0, 0, b"")])
+    bad = [b"", b"\xff\xfe garbage", whole[:-3], future, short_id, b"\x90" * 50_000]
+    # (and one that can be read, of a task that does not exist: Redis refuses its start)
+    producer = AIOKafkaProducer(bootstrap_servers=flow.kafka)
+    await producer.start()
+    try:
+        for value in [*bad, whole]:
+            await producer.send_and_wait(Topics.of("default", flow.queue).tasks, value, partition=registered.partition)
+            await flow.submit("work", 5)
+    finally:
+        await producer.stop()
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 35
+    aside = [
+        line
+        for line in map(json.loads, filter(lambda text: text.startswith("{"), worker.text().splitlines()))
+        if line.get("event") == "a record is set aside"
+    ]
+    assert len(aside) == len(bad)
+    reasons = " ".join(line["reason"] for line in aside)
+    for words in ("not a record of tasks", "version 99", "wrong length"):
+        assert words in reasons
