@@ -32,7 +32,7 @@ _HEAD = """\
   its kind. `laneway --debug COMMAND` shows the traceback too.
 * **Durations** are seconds (`2.5`) or units (`90s`, `1h30m`, `250ms`). **Times** have a zone
   (`2030-01-31T08:00:00Z`).
-* `laneway submit --file` reads one JSON object a line, with the fields that the HTTP API takes: `type`
+* `laneway submit --file FILE` reads one JSON object a line, with the fields that the HTTP API takes: `type`
   (unless TYPE is given), `payload`, `lane`, `priority`, `delay` or `runAt`, `idempotencyKey`, `tenant`,
   `maxAttempts`, `timeout`, `startTimeout`, `backoff`, `labels`, `description`, `id`. With `--json` it answers
   each line with `{"line", "id", "duplicate"}` or `{"line", "error", "message"}`.
