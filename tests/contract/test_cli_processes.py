@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.contract.cli_queue import CliQueue
 
@@ -98,3 +102,117 @@ def test_tasks_from_a_slow_pipe_are_submitted_as_they_come(queue: CliQueue, star
         assert queue.counts()["queued"] == n
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+class Terminal:
+    """One ``laneway args`` on a pseudo-terminal, as a person sees it."""
+
+    def __init__(self, queue: CliQueue, *args: str) -> None:
+        self.shown = ""
+        self._main, side = pty.openpty()
+        env = {
+            **os.environ,
+            "LANEWAY_REDIS_URL": queue.url,
+            "LANEWAY_QUEUE": "orders",
+            "TERM": "xterm",
+            "COLUMNS": "120",
+        }
+        command = [sys.executable, "-m", "laneway", *args]
+        self.process = subprocess.Popen(command, env=env, stdin=side, stdout=side, stderr=side)
+        os.close(side)
+
+    def until(self, text: str) -> None:
+        """Reads on until ``text`` is shown after what was read before."""
+        fresh = ""
+        while text not in fresh:
+            fresh += self._read() or pytest.fail(f"ended without {text!r}: {self.shown}{fresh}")
+        self.shown += fresh
+
+    def interrupt(self) -> None:
+        """Presses Ctrl-C, once the process sleeps: no person is quicker than the moment between a prompt and
+        its read, which Python does not guard. (As a signal: the terminal is not its controlling one.)"""
+        process = psutil.Process(self.process.pid)
+        while process.status() != psutil.STATUS_SLEEPING:
+            time.sleep(0.001)
+        self.process.send_signal(signal.SIGINT)
+
+    def type(self, keys: str) -> None:
+        """Presses keys."""
+        os.write(self._main, keys.encode())
+
+    def end(self) -> int:
+        """Waits for the end; the exit code."""
+        while piece := self._read():
+            self.shown += piece
+        return self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        """Ends it, however far it is."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._main)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._main, 65_536).decode("utf-8", "replace")
+        except OSError:  # how a terminal says that nobody holds its other side any more
+            return ""
+
+
+@pytest.fixture
+def terminal(queue: CliQueue) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def run(*args: str) -> Terminal:
+        opened.append(Terminal(queue, *args))
+        return opened[-1]
+
+    yield run
+    for each in opened:
+        each.close()
+
+
+def test_a_live_view_follows_the_queue_until_ctrl_c(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
+    view = terminal("stats", "--watch", "--every", "0.1")
+    view.until("drift 0")
+    queue.submit(4321)
+    view.until("4,321")
+    view.interrupt()
+    assert view.end() == 0
+    assert "Traceback" not in view.shown
+
+
+def test_a_person_is_asked_before_dead_letters_go(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
+    queue.kill(3)
+    asked = terminal("dead", "purge", "--all")
+    asked.until("purge 3 dead letters of queue default/orders? [y/N]: ")
+    asked.interrupt()
+    assert asked.end() == 130
+    assert queue.counts()["dead"] == 3
+    asked = terminal("dead", "replay", "--all")
+    asked.until("replay 3 dead letters of queue default/orders? [y/N]: ")
+    asked.type("y\n")
+    assert asked.end() == 0
+    assert "replayed 3 of 3" in asked.shown
+    assert queue.counts() == {"submitted": 3, "queued": 3}
+
+
+def test_a_large_file_shows_its_progress(queue: CliQueue, terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"payload": {"text": "' + "x" * 100 + '"}}\n' + '{"payload": {}}\n' * 19_999)
+    shown = terminal("submit", "charge", "-f", str(file))
+    assert shown.end() == 0
+    assert "submitting" in shown.shown
+    assert "submitted 20,000" in shown.shown
+    assert queue.counts()["submitted"] == 20_000
+
+
+def test_ctrl_c_ends_a_submission_that_waits_for_more_lines(queue: CliQueue, start: Start) -> None:
+    process = start("submit", "charge", "-f", "-", "--json")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("{}\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["line"] == 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert queue.counts()["queued"] == 1

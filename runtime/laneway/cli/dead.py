@@ -14,7 +14,7 @@ from laneway.cli.groups import CommandGroup
 from laneway.cli.options import json_option, queue_options, yes_option
 from laneway.cli.output import ago, print_json, print_table, progress
 from laneway.cli.params import TASK_ID
-from laneway.cli.target import Target, on_queue, reading, resolve
+from laneway.cli.target import Target, interruptible, on_queue, reading, resolve
 from laneway.cli.task import known, show_answer
 from laneway.model.states import State
 
@@ -275,7 +275,8 @@ def on_terminal() -> bool:
 
 def _confirmed(verb: str, n: int, target: Target) -> bool:
     letters = f"{n:,} dead letters" if n != 1 else "1 dead letter"
-    return click.confirm(f"{verb} {letters} of queue {target.name}?", err=True)
+    with interruptible():
+        return click.confirm(f"{verb} {letters} of queue {target.name}?", err=True)
 
 
 def _report(done: str, n: int, refused: list[tuple[bytes, str]], by_id: bool, as_json: bool) -> int:

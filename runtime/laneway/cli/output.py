@@ -44,7 +44,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    grid = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, show_edge=False
+    )
     cells = [[value if isinstance(value, int | float) else Text(safe(str(value))) for value in row] for row in rows]
     for i, name in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[i], int | float) for row in cells)

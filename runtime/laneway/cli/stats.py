@@ -103,35 +103,36 @@ async def _live(store: TaskStore, target: Target, every: float) -> None:
 
 
 def draw(target: Target, answer: StatsAnswer) -> RenderableType:
-    """A queue's numbers as tables."""
+    """A queue's numbers as tables, in few lines, so that a live view fits its terminal."""
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
+    head = Text.assemble("queue ", (target.name, "bold"), f" at {answer.at.astimezone():%H:%M:%S}, ")
+    head.append(f"drift {answer.drift:,}", "green" if answer.drift == 0 else "bold red")
+    if answer.drift:
+        head.append(" (must be 0)", "bold red")
+    head.append(f", outbox {answer.outbox_entries:,} entries, {answer.outbox_bytes:,} bytes", "dim")
+    if answer.outbox_gap:
+        head.append(f", {answer.outbox_gap:,} events gave way", "red")
+
     lanes = [(lane.name, lane.queued, lane.running, span(lane.oldest_seconds)) for lane in answer.lanes]
-    counts = dict(answer.tasks)
-    states = [(name, counts.pop(name)) for name in ("submitted", *sorted(counts, key=_order)) if name in counts]
+    states = sorted(answer.tasks.items(), key=lambda item: _order(item[0]))
+    shown = [(name, n) for name, n in states if n or name in _ALWAYS]
+    side_by_side = Table.grid(padding=(0, 4))
+    side_by_side.add_row(table(["lane", "queued", "running", "oldest"], lanes), table(["state", "tasks"], shown))
     workers = [
         (w.name, w.source, w.slots, w.held, w.state, f"{span(w.seconds_since_beat)} ago")
         for w in sorted(answer.workers, key=lambda w: w.name)
     ]
-    drift = Text(f"drift {answer.drift}", "green" if answer.drift == 0 else "bold red")
-    if answer.drift:
-        drift.append(" (must be 0)")
-    outbox = Text(f"outbox {answer.outbox_entries:,} entries, {answer.outbox_bytes:,} bytes", "dim")
-    if answer.outbox_gap:
-        outbox.append(f"; {answer.outbox_gap:,} events gave way", "red")
-    return Group(
-        Text.assemble(("queue ", ""), (target.name, "bold"), f" at {answer.at.astimezone():%H:%M:%S}"),
-        table(["lane", "queued", "running", "oldest"], lanes),
-        table(["state", "tasks"], states),
-        table(["worker", "source", "slots", "held", "state", "heartbeat"], workers)
-        if workers
-        else Text("no workers are registered\n", "yellow"),
-        drift,
-        outbox,
-    )
+    below: RenderableType = Text("no workers are registered", "yellow")
+    if workers:
+        below = table(["worker", "source", "slots", "held", "state", "heartbeat"], workers)
+    return Group(head, Text(), side_by_side, Text(), below)
 
 
+#: States that are shown even when no task is in them.
+_ALWAYS = ("submitted", "queued", "running", "succeeded", "dead")
 _ORDER = (
     "submitted", "blocked", "scheduled", "queued", "parked", "dispatched", "running", "succeeded", "dead",
     "cancelled", "expired", "purged",

@@ -14,7 +14,7 @@ import msgspec
 
 from laneway.cli.exits import Exit, exit_of, one_line
 from laneway.cli.output import print_json, progress
-from laneway.cli.target import why
+from laneway.cli.target import interruptible, why
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
 from laneway.gateway.intake import read_task
 from laneway.gateway.problems import Problem
@@ -80,7 +80,7 @@ async def submit_file(store: TaskStore, file: BinaryIO, defaults: dict[str, Any]
     Stops at the first batch that Redis does not answer. Returns the exit code.
     """
     submitter, ledger = Submitter(store), _Ledger(as_json)
-    with progress(_size(file), "submitting", "bytes") as bar:
+    with interruptible(), progress(_size(file), "submitting", "bytes") as bar:
         for first, lines, size in _batches(file):
             if not await _submit_lines(submitter, ledger, first, lines, defaults):
                 break

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -151,6 +152,20 @@ def on_queue(target: Target, work: Callable[[TaskStore, QueueConfig], Coroutine[
             return await work(store, config)
 
     return asyncio.run(run())
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets Ctrl-C end a blocking read of the terminal or a pipe at once.
+
+    asyncio only notes the first one, for when the running coroutine waits the next time: when it comes between two
+    waits, it is lost on what blocks. So it goes around all of a stretch that reads.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def why(error: LanewayError) -> str:
