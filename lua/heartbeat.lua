@@ -1,10 +1,10 @@
 -- heartbeat: a worker lives; it says what it runs and learns what it lost, what to cancel and whether to drain.
 -- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats lanes*
 -- ARGV: conf, incarnation (8 bytes), run id, state (2 announced, 3 draining, 4 stalled), slots, window,
---   running items (c14: id)
+--   running items (c14: id), 1 to give back what the worker does not know else 0
 -- RETURNS: {'ok' | 'gone' | 'epoch' | 'conf', now, state, lost ids, ids to cancel}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish
+-- USES: base record outbox lanes finish slots
 
 begin_freeing()
 local inc = ARGV[2]
@@ -22,6 +22,7 @@ if reg.st == 3 then state = 3 end
 if reg.st ~= state or reg.s ~= slots or reg.w ~= window then
   reg.st, reg.s, reg.w = state, slots, window
   call('HSET', WORKERS, inc, cmsgpack.pack(reg))
+  count_slots()
   wake(1)
 end
 
@@ -46,7 +47,7 @@ for i, id in ipairs(suspects) do
     if rec then heal(id, rec) end
     unheld[#unheld + 1] = inc .. id
   elseif rec.state == RUNNING then
-    if rec.since < now - 2 * conf.beat_ms then give_back(id, rec, nil) end
+    if ARGV[8] ~= '0' and rec.since < now - 2 * conf.beat_ms then give_back(id, rec, nil) end
   elseif rec.state == DISPATCHED then
     if state ~= 2 then give_back(id, rec, nil) end
   else

@@ -25,7 +25,7 @@ if #ids == 0 then
     if over and state ~= DEAD then excess = math.max(excess, math.min(room, call('ZCARD', set))) end
     local old = {}
     if excess > 0 then
-      old = call('ZRANGE', set, 0, math.min(excess, room) - 1)
+      old = call('ZRANGEBYSCORE', set, '-inf', now - conf.keep_least_ms, 'LIMIT', 0, math.min(excess, room))
     elseif keep.ms > 0 then
       old = call('ZRANGEBYSCORE', set, '-inf', now - keep.ms, 'LIMIT', 0, room)
     end
@@ -53,7 +53,7 @@ for i, id in ipairs(ids) do
   elseif rec and SETS[rec.state] and envelopes[i] and not sets[id] then
     sets[id] = true
     fresh = fresh + 1
-    bytes = bytes + rec.size
+    if rec.state ~= DEAD then bytes = bytes + rec.size end
     going[#going + 1] = id
     blanks[#blanks + 1] = id
     blanks[#blanks + 1] = ''
@@ -65,7 +65,7 @@ if #blanks > 0 then
   blanks[#blanks + 1] = '#p'
   blanks[#blanks + 1] = purged + fresh
   call('HSET', TASKS, unpack(blanks))
-  call('HINCRBY', META, 'finished_bytes', -bytes)
+  if bytes > 0 then call('HINCRBY', META, 'finished_bytes', -bytes) end -- (-0 is no integer to Redis)
 end
 if #going > 0 then
   call_many('HDEL', ERRORS, going)

@@ -3,7 +3,7 @@
 -- ARGV: conf, run id of Redis, longest normal gap between two ticks (ms), page
 -- RETURNS: {'ok' | 'grace', now, dead workers, returned from them, returned by the dispatch deadline, more to do (0 or 1)}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish farewell
+-- USES: base record outbox lanes finish slots farewell
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -26,6 +26,7 @@ local overdue = 0
 for i, id in ipairs(late) do
   local rec = raws[i] and rec_unpack(raws[i])
   if rec and rec.state == DISPATCHED then
+    if rec.flags < 3 * F_LATE then rec.flags = rec.flags + F_LATE end
     give_back(id, rec, nil)
     overdue = overdue + 1
   else

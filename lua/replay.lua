@@ -17,7 +17,7 @@ for i, id in ipairs(ids) do
   if not e or seen[id] then
     codes[i] = seen[id] and 'queued' or 'unknown'
   elseif not rec or not (rec.state == DEAD or rec.state == CANCELLED or rec.state == EXPIRED) then
-    codes[i] = rec and names[rec.state] or 'queued'
+    codes[i] = rec and names[rec.state] or (call('ZSCORE', SCHEDULED_SET, id) and 'scheduled' or 'queued')
   elseif not lane_by_n[rec.lane] then
     codes[i] = 'lane removed'
   else
@@ -37,7 +37,7 @@ for i, id in ipairs(ids) do
     uncancelling[#uncancelling + 1] = id
     rec.flags = without(rec.flags, F_STARTBY)
     rec.attempts, rec.crashes, rec.since, rec.holder = 0, 0, now, NOBODY
-    finished_bytes = finished_bytes - rec.size
+    if rec.state ~= DEAD then finished_bytes = finished_bytes - rec.size end
     rec.score = charge(rec.lane, e.prio, rec.tenant)
     rec.state = place(id, rec.lane, rec.score, rec.tenant, rec)
     if rec.state == QUEUED then write_record(id, rec) end

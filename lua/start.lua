@@ -35,6 +35,7 @@ for i = 1, n do
           rec.flags = without(rec.flags, F_STARTBY)
         end
         rec.state = RUNNING
+        rec.flags = rec.flags % F_LATE
         rec.since, rec.started = now, now
         rec.attempts = rec.attempts + 1
         write_record(id, rec)

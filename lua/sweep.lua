@@ -3,7 +3,7 @@
 -- ARGV: conf, cursor (a tenant, '' to begin), limit
 -- RETURNS: {'ok', now, next cursor ('' when done), unparked, keys forgotten}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish
+-- USES: base record outbox lanes finish slots
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -45,12 +45,7 @@ if ARGV[2] == '' then
     writes[#writes + 1] = n
   end
   call_many('HSET', RUNNING_COUNTS, writes)
-  local slots = 0
-  for _, raw in ipairs(call('HVALS', WORKERS)) do
-    local reg = cmsgpack.unpack(raw)
-    if reg.st == 2 then slots = slots + reg.s end
-  end
-  call('HSET', META, 'slots', slots)
+  count_slots()
 end
 
 local keys = call('ZRANGEBYSCORE', IDEMEXP, '-inf', now, 'LIMIT', 0, limit)

@@ -102,12 +102,13 @@ local function take_from(at, want, next_holder, state)
             -- A record that already says running was written by a call that failed: it has counted its attempt.
             if rec.state ~= RUNNING then rec.attempts = rec.attempts + 1 end
             rec.started = now
-            if rec.flags ~= 0 and has(rec.flags, F_STARTBY) then
-              rec.flags = without(rec.flags, F_STARTBY)
-              unstartby[#unstartby + 1] = id
+            if rec.flags ~= 0 then
+              if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
+              rec.flags = without(rec.flags % F_LATE, F_STARTBY)
             end
           else
-            claim_dispatched[#claim_dispatched + 1] = now + conf.dispatch_ms
+            -- The deadline doubles with each that was missed: a slow consumer is not raced for ever.
+            claim_dispatched[#claim_dispatched + 1] = now + conf.dispatch_ms * 2 ^ math.floor(rec.flags / F_LATE)
             claim_dispatched[#claim_dispatched + 1] = id
           end
           rec.state = state

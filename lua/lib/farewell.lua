@@ -37,6 +37,7 @@ local function farewell(inc, page, crashed)
     call('HDEL', PARTITIONS, inc)
     call('HDEL', WORKERS, inc)
     call('ZREM', BEATS, inc)
+    count_slots()
   end
   return returned, more
 end

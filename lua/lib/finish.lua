@@ -70,7 +70,7 @@ local function finish(id, rec, state)
     if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
     end_key(id, rec)
   end
-  finished_bytes = finished_bytes + rec.size
+  if state ~= DEAD then finished_bytes = finished_bytes + rec.size end -- (dead letters are kept by their own rule)
   done_ids[state] = done_ids[state] or {}
   done_ids[state][#done_ids[state] + 1] = id
   emit(KINDS[state], id, rec.lane, rec.attempts)

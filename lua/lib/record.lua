@@ -7,6 +7,7 @@ local SUCCEEDED, DEAD, CANCELLED, EXPIRED, BLOCKED = 6, 7, 8, 9, 10
 
 -- Flags of a record.
 local F_CANCEL, F_SUSPECT, F_IDEM, F_ERRORS, F_RESULT, F_STARTBY = 1, 2, 4, 8, 16, 32
+local F_LATE = 64 -- (two bits) how often in a row it was dispatched and not started in time, up to 3
 -- Flags of an envelope.
 local E_IDEM, E_DELAY, E_AT, E_STARTBY = 1, 2, 4, 8
 

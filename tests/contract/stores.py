@@ -31,7 +31,7 @@ FINAL_SETS = {
     "expired": State.EXPIRED,
 }
 EMPTY = b"\x80"  # a payload: an empty map
-FAST = {"lease_ms": 1000, "beat_ms": 200, "dispatch_ms": 500}
+FAST = {"lease_ms": 1000, "beat_ms": 200, "dispatch_ms": 500, "keep_least_ms": 0}
 
 
 def on_test_time(script: scripts.Script) -> scripts.Script:
@@ -231,7 +231,7 @@ async def census(store: RedisStore, *, sizes: bool = True) -> list[str]:
         if where == "held" and view.record:
             for field in (f"l{view.record.lane}", f"t{view.record.tenant}"):
                 running[field] = running.get(field, 0) + 1
-        if view.state.final and view.record:
+        if view.state.final and view.state != State.DEAD and view.record:
             size += view.record.size
     counted = {k.decode(): int(v) for k, v in (await client.hgetall(key("running"))).items()}
     if counted != running:

@@ -157,9 +157,7 @@ class EmbeddedRedis:
         while (lock := _lock(folder / "server.lock")) is None:
             self._say(b"SHUTDOWN\r\n")
             if time.monotonic() > deadline:
-                raise FolderInUse(
-                    f"a redis-server still runs on {folder} and does not end: see redis.pid there"
-                )
+                raise FolderInUse(f"a redis-server still runs on {folder} and does not end: see redis.pid there")
             time.sleep(_POLL_S)
         return lock
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from laneway.errors import LanewayError
 from laneway.ports.store import Beat, TaskStore
 
-ANNOUNCED, DRAINING, STALLED = 2, 3, 4
+REGISTERED, ANNOUNCED, DRAINING, STALLED = 1, 2, 3, 4
 
 
 def boottime() -> float:
@@ -22,9 +22,10 @@ def boottime() -> float:
 class Lease:
     """Beats for one incarnation after another.
 
-    ``make_store`` gives the thread a store of its own; ``known`` gives the ids that the worker runs or has still to
-    settle; ``progress_age`` how many seconds ago the event loop last moved. Over ``stall_after`` the worker says
-    that it is stalled: it keeps what it runs and gets nothing new. ``on_beat`` is called on the event loop.
+    ``make_store`` gives the thread a store of its own; ``known`` gives the tasks that the worker runs or has still to
+    settle, with their fences; ``progress_age`` how many seconds ago the event loop last moved. Over ``stall_after`` the
+    worker says that it is stalled: it keeps what it runs and gets nothing new. ``on_beat`` is called on the event loop,
+    with what was known when the beat was made.
     """
 
     def __init__(
@@ -33,9 +34,9 @@ class Lease:
         *,
         interval: float,
         lease: float,
-        known: Callable[[], Sequence[bytes]],
+        known: Callable[[], dict[bytes, int]],
         progress_age: Callable[[], float],
-        on_beat: Callable[[bytes, Beat], None],
+        on_beat: Callable[[bytes, Beat, dict[bytes, int]], None],
         slots: Callable[[], int],
         window: Callable[[], int],
         stall_after: float = 10.0,
@@ -49,7 +50,9 @@ class Lease:
         self._slots, self._window = slots, window
         self._stall_after = stall_after
         self._inc = b""
+        self._announced = False
         self._draining = False
+        self._steady = 0
         self._acknowledged = 0.0
         self._stopping = False
         self._wake = threading.Event()
@@ -64,9 +67,16 @@ class Lease:
         self._thread.start()
 
     def hold(self, inc: bytes, since: float) -> None:
-        """Beats for ``inc`` from now on. ``since``: boottime before its registration was sent."""
+        """Beats for ``inc`` from now on, as one that gets no work yet. ``since``: boottime before its registration was
+        sent."""
         self._inc = inc
+        self._announced = False
         self._acknowledged = since
+        self._wake.set()
+
+    def announce(self) -> None:
+        """Says with the next beat, which comes at once, that work can be taken."""
+        self._announced = True
         self._wake.set()
 
     def drain(self) -> None:
@@ -95,12 +105,15 @@ class Lease:
 
     async def _beat(self, store: TaskStore) -> None:
         inc, sent = self._inc, boottime()
-        stalled = self._progress_age() > self._stall_after
-        state = DRAINING if self._draining else STALLED if stalled else ANNOUNCED
+        age, known = self._progress_age(), self._known()
+        # While the loop stands still an answer may lie unread, so what it does not know proves nothing.
+        self._steady = self._steady + 1 if age < self._interval else 0
+        state = STALLED if age > self._stall_after else ANNOUNCED if self._announced else REGISTERED
+        if self._draining:
+            state = DRAINING
+        call = store.heartbeat(inc, state, self._slots(), self._window(), list(known), heal=self._steady > 2)
         try:
-            beat = await asyncio.wait_for(
-                store.heartbeat(inc, state, self._slots(), self._window(), self._known()), self._lease
-            )
+            beat = await asyncio.wait_for(call, self._lease)
         except (LanewayError, TimeoutError):
             # Redis is away. Nothing is lost by that: the reaper gives everybody a full lease when it is back.
             self.misses += 1
@@ -112,7 +125,7 @@ class Lease:
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # the loop has closed: nobody is left to tell
-                loop.call_soon_threadsafe(self._on_beat, inc, beat)
+                loop.call_soon_threadsafe(self._on_beat, inc, beat, known)
 
     async def stop(self) -> None:
         """Ends the thread; the lease runs out or is given up by deregistering."""

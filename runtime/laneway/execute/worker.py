@@ -13,7 +13,7 @@ from typing import Any
 
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
 from laneway.execute.executor import Executor
-from laneway.execute.lease import Lease, boottime
+from laneway.execute.lease import ANNOUNCED, Lease, boottime
 from laneway.kit.ids import id_text, new_incarnation
 from laneway.kit.logs import get_logger
 from laneway.model.settlement import Settlement
@@ -80,7 +80,6 @@ class Worker:
         self._lost_lease = asyncio.Event()
         self._stopping = False
         self._moved = time.monotonic()
-        self._told: dict[bytes, int] = {}
         self._average_ms = average_ms
         self.on_progress: Callable[[], None] = lambda: None
         self._loop_task: asyncio.Task[None] | None = None
@@ -123,7 +122,7 @@ class Worker:
             self._make_store,
             interval=config.beat_ms / 1000,
             lease=config.lease_ms / 1000,
-            known=self._known_ids,
+            known=self._known,
             progress_age=lambda: time.monotonic() - self._moved,
             on_beat=self._on_beat,
             slots=lambda: self.settings.slots,
@@ -142,11 +141,10 @@ class Worker:
                 self.on_progress()  # full: there is nothing to ask for
             await asyncio.sleep(_TICK)
 
-    def _known_ids(self) -> list[bytes]:
+    def _known(self) -> dict[bytes, int]:
         known = dict(self._executor.running())
         known.update(self._unsettled)
-        self._told = known
-        return list(known)
+        return known
 
     def _window(self) -> int:
         """How many tasks may be held: the slots, and with Kafka about ``credit_ms`` of work on its way."""
@@ -179,9 +177,10 @@ class Worker:
         for id_, _ in running:
             if id_ not in got.adopted:
                 self._forget(id_)
-        await self._source.open(inc, got.partition, self._news.set)
         assert self._lease is not None
-        self._lease.hold(inc, sent)
+        self._lease.hold(inc, sent)  # first: opening may wait for Kafka, and what was adopted must stay held
+        await self._source.open(inc, got.partition, self._news.set)
+        self._lease.announce()
         if last:
             log.warning("registered anew", adopted=len(got.adopted), lost=len(running) - len(got.adopted))
         self._news.set()
@@ -199,7 +198,7 @@ class Worker:
         if self._on_stale:
             self._on_stale(n)
 
-    def _on_beat(self, inc: bytes, beat: Beat) -> None:
+    def _on_beat(self, inc: bytes, beat: Beat, known: dict[bytes, int]) -> None:
         if inc != self._inc:
             return
         if beat.status != "ok":
@@ -207,7 +206,7 @@ class Worker:
             self._lost_lease.set()
             self._news.set()
             return
-        if self._announced != inc:
+        if self._announced != inc and beat.state == ANNOUNCED:
             # Only an announced worker gets work, so the first look came too early.
             self._announced = inc
             self._news.set()
@@ -217,7 +216,7 @@ class Worker:
             # What is settled by now, or came back under a new fence since the beat was made, is not lost.
             running = dict(self._executor.running())
             for id_ in beat.lost:
-                if id_ in running and running[id_] == self._told.get(id_):
+                if id_ in running and running[id_] == known.get(id_):
                     log.warning("the task was given away while it ran", task=id_text(id_))
                     self._executor.lose(id_)
         if beat.state == 3 and not self._stopping:

@@ -29,8 +29,18 @@ async def apply_configuration(store: TaskStore, plan: Plan) -> QueueConfig:
         wanted, tenants = plan(current, empty)
         expected = store.config_hash if current else ""
         if await store.configure(wanted, dict(tenants), expected=expected):
+            await _unpark(store)
             return wanted
     raise Unavailable("somebody else keeps changing the queue's configuration; two owners?", 1.0)
+
+
+async def _unpark(store: TaskStore) -> None:
+    """Limits may have been raised: what was parked under the old ones moves on now, not at the next sweep."""
+    cursor = ""
+    while True:
+        cursor, _ = await store.sweep(cursor, 25)
+        if not cursor:
+            return
 
 
 async def _empty_lanes(store: TaskStore) -> frozenset[str]:

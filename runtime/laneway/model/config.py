@@ -81,6 +81,7 @@ class QueueConfig(msgspec.Struct, kw_only=True, frozen=True):
     idem_ms: int = 86_400_000
     keep: Kept = Kept()
     keep_bytes: int = 268_435_456
+    keep_least_ms: int = 15_000  # an ended task stays this long, whatever else is said: its id stops late resubmissions
     max_attempts: int = 4
     backoff: Backoff = Backoff()  # of tasks that say nothing else
     lease_ms: int = 2_500

@@ -217,8 +217,14 @@ class TaskStore(Protocol):
         """Registers an incarnation; it adopts those of ``running`` (id, fence) that ``last`` still holds."""
         ...  # fmt: skip
 
-    async def heartbeat(self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes]) -> Beat:
-        """One beat; ``state`` is 2 announced, 3 draining or 4 stalled (no progress: gets no work)."""
+    async def heartbeat(
+        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True
+    ) -> Beat:
+        """One beat; ``state`` is 1 registered (gets no work yet), 2 announced, 3 draining or 4 stalled (no progress).
+
+        ``heal``: what Redis shows as running here for longer than two beats and ``running`` does not name goes back;
+        False while the caller may have answers that it has not looked at.
+        """
         ...
 
     async def turn(self, inc: bytes, request: int, want: int, settled: Sequence[Settlement]) -> Turn:

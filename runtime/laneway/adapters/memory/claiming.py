@@ -10,6 +10,7 @@ from laneway.adapters.memory.ends import finish, flush
 from laneway.adapters.memory.tables import (
     ANNOUNCED,
     DRAINING,
+    F_LATE,
     F_STARTBY,
     GONE,
     Step,
@@ -53,7 +54,7 @@ def hold(step: Step, task: Task, holder: bytes, state: State) -> None:
     if state == State.RUNNING:
         begin(step, task)
     else:
-        step.t.dispatched.add(task.id, step.now + step.conf.dispatch_ms)
+        step.t.dispatched.add(task.id, step.now + step.conf.dispatch_ms * 2 ** (task.flags // F_LATE))
     step.t.held.setdefault(holder, set()).add(task.id)
     order.occupy(step, task, 1)
 
@@ -62,7 +63,7 @@ def begin(step: Step, task: Task) -> None:
     """Counts an attempt; from now on the start timeout is met."""
     task.attempts += 1
     task.started = step.now
-    task.flags &= ~F_STARTBY
+    task.flags = task.flags % F_LATE & ~F_STARTBY
     step.t.startby.remove(task.id)
 
 
@@ -158,16 +159,10 @@ def dispatch_batch(step: Step, limit: int) -> tuple[list[tuple[bytes, int, Claim
     total = sum(credits for _, _, credits, _ in free)
     waiting = sum(len(step.lane_set(lane.n)) for lane in step.conf.lanes)
     limit = min(limit, total, waiting)
-    plan = [
-        inc
-        for _, inc, credits, _ in free
-        for _ in range(min(credits, math.ceil(limit * credits / max(1, total))))
-    ]
+    plan = [inc for _, inc, credits, _ in free for _ in range(min(credits, math.ceil(limit * credits / max(1, total))))]
     holders = iter(plan)
     taken = claim_batch(step, limit, lambda: next(holders, None), State.DISPATCHED) if limit > 0 else []
     step.wake(flush(step))
     if total > len(taken) and work_left(step):
         step.wake(1)
-    return [
-        (task.holder, step.t.workers[task.holder].partition, task.claimed()) for task in taken
-    ], total - len(taken)
+    return [(task.holder, step.t.workers[task.holder].partition, task.claimed()) for task in taken], total - len(taken)

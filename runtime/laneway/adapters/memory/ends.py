@@ -52,7 +52,8 @@ def finish(step: Step, task: Task, state: State) -> None:
     # A key that has been forgotten since, or is another task's now, is not this task's to end.
     if key is not None and step.t.idem.get(key, (b"",))[0] == task.id:
         step.t.idem_ends[key] = step.now + step.conf.idem_ms
-    step.t.finished_bytes += task.size
+    if state != State.DEAD:
+        step.t.finished_bytes += task.size
     step.done.append((task.id, state))
     step.emit(state.label, task)
 
@@ -87,7 +88,10 @@ def give_back(step: Step, task: Task, crashed_worker: str | None) -> None:
         task.flags |= F_SUSPECT
         message = f"worker {crashed_worker} stopped answering while it ran this task"
         add_error(task, encode_error(AttemptError("crash", message, step.now, worker=crashed_worker)))
-        if task.attempts >= (task.head.max_attempts or step.conf.max_attempts) and task.crashes >= step.conf.max_crashes:
+        if (
+            task.attempts >= (task.head.max_attempts or step.conf.max_attempts)
+            and task.crashes >= step.conf.max_crashes
+        ):
             finish(step, task, State.DEAD)
             return
         step.emit("crashed", task)

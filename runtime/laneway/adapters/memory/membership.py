@@ -8,6 +8,7 @@ from laneway.adapters.memory.ends import flush, give_back
 from laneway.adapters.memory.tables import (
     ANNOUNCED,
     DRAINING,
+    F_LATE,
     GONE,
     REGISTERED,
     Step,
@@ -55,7 +56,9 @@ def register(
     return Registered(worker.partition, adopted if last else frozenset())
 
 
-def heartbeat(step: Step, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes]) -> Beat:
+def heartbeat(
+    step: Step, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], heal: bool
+) -> Beat:
     """One beat: notes what the worker is able to do, heals what it does not know of, says what it lost."""
     t = step.t
     worker = t.workers.get(inc)
@@ -70,7 +73,7 @@ def heartbeat(step: Step, inc: bytes, state: int, slots: int, window: int, runni
         if id in known:
             continue
         task = t.tasks[id]
-        long_ago = task.since < step.now - 2 * step.conf.beat_ms
+        long_ago = heal and task.since < step.now - 2 * step.conf.beat_ms
         if long_ago if task.state == State.RUNNING else state != ANNOUNCED:
             give_back(step, task, None)
     step.wake(flush(step))
@@ -109,14 +112,14 @@ def reap(step: Step, gap_ms: int, page: int) -> Reaped:
     t.reap_at = step.now
     late = t.dispatched.up_to(step.now, page)
     for id in late:
+        if t.tasks[id].flags < 3 * F_LATE:
+            t.tasks[id].flags += F_LATE
         give_back(step, t.tasks[id], None)
     step.wake(flush(step))
     if step.now < t.reap_grace <= step.now + step.conf.lease_ms:
         return Reaped(True, 0, 0, len(late), False)
     silent = sorted(
-        (worker.beat_ms, inc)
-        for inc, worker in t.workers.items()
-        if worker.beat_ms <= step.now - step.conf.lease_ms
+        (worker.beat_ms, inc) for inc, worker in t.workers.items() if worker.beat_ms <= step.now - step.conf.lease_ms
     )[:_DEAD_PER_TICK]
     dead, returned, more = 0, 0, len(late) >= page
     for _, inc in silent:

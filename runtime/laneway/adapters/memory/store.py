@@ -68,9 +68,7 @@ class MemoryStore:
         """The hash of the configuration in force."""
         return self._t.conf_hash
 
-    async def configure(
-        self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None
-    ) -> bool:
+    async def configure(self, config: QueueConfig, tenants: dict[str, TenantConfig], *, expected: str | None) -> bool:
         """Writes the live configuration if ``expected`` is in force."""
         new, t = config_hash(encode_config(config)), self._t
         if expected is not None and expected != t.conf_hash and t.conf_hash != new:
@@ -124,10 +122,10 @@ class MemoryStore:
         return membership.register(step, inc, worker, partitions, last, running)
 
     async def heartbeat(
-        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes]
+        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True
     ) -> Beat:
         """One beat."""
-        return membership.heartbeat(self._step(), inc, state, slots, window, running)
+        return membership.heartbeat(self._step(), inc, state, slots, window, running, heal)
 
     async def turn(self, inc: bytes, request: int, want: int, settled: Sequence[Settlement]) -> Turn:
         """Settles a batch and claims the next."""
@@ -264,9 +262,7 @@ class MemoryStore:
         for lane in step.conf.lanes:
             head = step.lane_set(lane.n).first(1)
             age = step.now - int.from_bytes(head[0][1][:6], "big") if head else -1
-            lanes.append(
-                LaneStats(lane.name, len(step.lane_set(lane.n)), t.running_lanes.get(lane.n, 0), age)
-            )
+            lanes.append(LaneStats(lane.name, len(step.lane_set(lane.n)), t.running_lanes.get(lane.n, 0), age))
         held = sum(len(ids) for ids in t.held.values())
         counts = {
             "submitted": t.submitted,

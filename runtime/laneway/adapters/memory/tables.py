@@ -15,6 +15,7 @@ from laneway.ports.store import Claimed, OutboxEntry
 
 NOBODY = bytes(8)
 F_CANCEL, F_SUSPECT, F_IDEM, F_ERRORS, F_RESULT, F_STARTBY = 1, 2, 4, 8, 16, 32
+F_LATE = 64
 REGISTERED, ANNOUNCED, DRAINING, STALLED, GONE = 1, 2, 3, 4, 5
 TEND_CAP = 4
 
@@ -146,9 +147,7 @@ class Step:
 
     def emit(self, kind: str, task: Task, attempts: int | None = None) -> None:
         """Notes an event for the outbox."""
-        self.events.setdefault(kind, []).append(
-            (task.id, task.lane, task.attempts if attempts is None else attempts)
-        )
+        self.events.setdefault(kind, []).append((task.id, task.lane, task.attempts if attempts is None else attempts))
 
     def wake(self, n: int) -> None:
         """Hands up to ``n`` tokens to whoever waits for work."""

@@ -100,13 +100,14 @@ def replay(step: Step, ids: Sequence[bytes]) -> list[str]:
 def _requeue_anew(step: Step, task: Task) -> None:
     t = step.t
     t.ended[task.state].remove(task.id)
+    if task.state != State.DEAD:
+        t.finished_bytes -= task.size
     key = task.head.idem_key
     if key is not None and t.idem.setdefault(key, (task.id, task.head.idem_print))[0] == task.id:
         t.idem_ends.pop(key, None)
     task.flags &= ~F_STARTBY
     task.attempts = task.crashes = 0
     task.since, task.holder = step.now, bytes(8)
-    t.finished_bytes -= task.size
     task.score = order.charge(step, task.lane, task.head.priority, task.tenant)
     order.place(step, task)
     step.emit("replayed", task, 0)
@@ -119,7 +120,8 @@ def purge(step: Step, ids: Sequence[bytes]) -> int:
         task = t.tasks.get(id)
         if task is not None and task.state in FINAL:
             t.ended[task.state].remove(id)
-            t.finished_bytes -= task.size
+            if task.state != State.DEAD:
+                t.finished_bytes -= task.size
             del t.tasks[id]
             gone += 1
     t.purged += gone
@@ -142,7 +144,7 @@ def trim(step: Step, limit: int) -> tuple[int, bool]:
             excess = max(excess, min(room, len(ended)))
         old: list[bytes] = []
         if excess > 0:
-            old = [id for _, id in ended.first(min(excess, room))]
+            old = ended.up_to(step.now - step.conf.keep_least_ms, min(excess, room))
         elif keep.ms > 0:
             old = ended.up_to(step.now - keep.ms, room)
         ids += old
@@ -155,9 +157,9 @@ def sweep(step: Step, cursor: str, limit: int) -> tuple[str, int]:
     t = step.t
     if not cursor:
         t.slots = sum(worker.slots for worker in t.workers.values() if worker.state == ANNOUNCED)
-    for key in sorted(
-        (key for key, end in t.idem_ends.items() if end <= step.now), key=t.idem_ends.__getitem__
-    )[:limit]:
+    for key in sorted((key for key, end in t.idem_ends.items() if end <= step.now), key=t.idem_ends.__getitem__)[
+        :limit
+    ]:
         del t.idem_ends[key]
         t.idem.pop(key, None)
     unparked = 0

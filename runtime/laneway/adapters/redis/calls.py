@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import BusyLoadingError, MaxConnectionsError, NoScriptError, ResponseError
 
-from laneway.adapters.redis.connection import AWAY, NOT_NOW, is_full
+from laneway.adapters.redis.connection import AWAY, NOT_NOW, can_not_write, is_full
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.scripts import Script, load
 from laneway.errors import OutcomeUnknown, Unavailable
@@ -83,6 +83,8 @@ class ScriptCaller:
             except (*AWAY, MaxConnectionsError) as error:
                 sent = sent or _was_sent(error)
                 last = error
+                if sent and not script.idempotent:
+                    raise self._unknown(script, error, sent=True) from error
             if time.monotonic() + pause > deadline:
                 raise self._unknown(script, last, sent=sent) from last
             await asyncio.sleep(pause * (0.5 + random.random()))
@@ -91,7 +93,7 @@ class ScriptCaller:
     def _refused(self, script: Script, error: ResponseError) -> Exception:
         if is_full(error):
             return Unavailable("Redis is full (maxmemory): nothing was changed; try again when tasks have left", 5.0)
-        if isinstance(error, NOT_NOW):
+        if isinstance(error, NOT_NOW) or can_not_write(error):
             return Unavailable(f"Redis can't write now ({error}); nothing was changed", 1.0)
         return error
 

@@ -28,6 +28,8 @@ AWAY = (ConnectionError, TimeoutError, OSError)
 #: The server answered that it can't do it now; nothing was changed.
 NOT_NOW = (BusyLoadingError, ReadOnlyError, ClusterDownError, TryAgainError)
 
+_NO_WRITES = ("NOREPLICAS", "MISCONF", "MASTERDOWN", "BUSY Redis is busy")
+
 AnyRedis = Any  # Redis and RedisCluster share the calls used here, but no base class
 
 
@@ -50,3 +52,9 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OutOfMemoryError) or (
         isinstance(error, ResponseError) and ("OOM" in str(error) or "maxmemory" in str(error))
     )
+
+
+def can_not_write(error: Exception) -> bool:
+    """Whether Redis refused all writes for now: too few replicas, a disk that fails, no primary in sight, or a script
+    of somebody else's that blocks it. (6.2 tells what a script met in the middle of the message.)"""
+    return isinstance(error, ResponseError) and any(word in str(error) for word in _NO_WRITES)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from redis.asyncio.cluster import RedisCluster
+
 from laneway.adapters.redis.connection import AnyRedis
 from laneway.errors import ServerRefused
 from laneway.model.config import QueueConfig
 
 
-async def server_run_id(client: AnyRedis) -> str:
-    """The random id that a server takes at each start. In a cluster: those of all primaries."""
-    info = await client.info("server")
-    if "run_id" in info:
-        return str(info["run_id"])
-    return ",".join(sorted(str(node["run_id"]) for node in info.values()))
+async def server_run_id(client: AnyRedis, key: str) -> str:
+    """The random id that the server with this key took when it started. (In a cluster others may come and go.)"""
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        info = await client.info("server", target_nodes=client.get_node_from_key(key))
+    else:
+        info = await client.info("server")
+    return str(info["run_id"])
 
 
 async def check_server(client: AnyRedis, config: QueueConfig) -> list[str]:

@@ -47,6 +47,7 @@ from laneway.ports.store import (
 
 _FINAL_KEYS = {State.SUCCEEDED: "succeeded", State.DEAD: "dead", State.CANCELLED: "cancelled", State.EXPIRED: "expired"}
 _TIMEOUT = 5.0
+_IDS = 100
 _ITEM = struct.Struct(">14sd")
 _HELD_ITEM = struct.Struct(">8s14sd")
 
@@ -167,7 +168,7 @@ class RedisStore:
         return [replies.view(id_, *flat[i * 5 : i * 5 + 5]) for i, id_ in enumerate(ids)]
 
     async def cancel(self, ids: Sequence[bytes]) -> list[str]:
-        return [code.decode() for code in (await self._call("cancel", *ids))[2:]] if ids else []
+        return [code for chunk in _chunks(ids) for code in _codes(await self._call("cancel", *chunk))]
 
     async def wait_ended(self, id: bytes, timeout: float) -> TaskView | None:
         deadline = time.monotonic() + timeout
@@ -202,18 +203,20 @@ class RedisStore:
         self, inc: bytes, name: str, mode: str, slots: int, window: int, partitions: int,
         last: bytes = b"", running: Sequence[tuple[bytes, int]] = (),
     ) -> Registered:  # fmt: skip
-        self._run_id = await self._command(server_run_id, self._client)
+        self._run_id = await self._current_run_id()
         reply = await self._call(
             "register", inc, name, mode, slots, window, partitions, SCHEMA, self._run_id, last,
             b"".join(_ITEM.pack(id_, fence) for id_, fence in running),
         )  # fmt: skip
         return Registered(int(reply[2]), replies.split_ids(reply[3]))
 
-    async def heartbeat(self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes]) -> Beat:
+    async def heartbeat(
+        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True
+    ) -> Beat:
         if self._config is None:
             await self.config()
         run_id = await self._current_run_id()
-        args = (inc, run_id, state, slots, window, b"".join(running))
+        args = (inc, run_id, state, slots, window, b"".join(running), int(heal))
         reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
         if reply[0] in (b"conf", b"schema"):
             # The beat itself counted; what depends on the lanes is told again under the new configuration.
@@ -223,7 +226,7 @@ class RedisStore:
 
     async def _current_run_id(self) -> str:
         """The run id of the server now. It is asked for on each beat: a restart in between must not go unseen."""
-        return str(await self._command(server_run_id, self._client))
+        return str(await self._command(server_run_id, self._client, self.keys.key("meta")))
 
     async def turn(self, inc: bytes, request: int, want: int, settled: Sequence[Settlement]) -> Turn:
         if settled:
@@ -299,10 +302,10 @@ class RedisStore:
         return [(member, int(score)) for member, score in rows]
 
     async def replay(self, ids: Sequence[bytes]) -> list[str]:
-        return [code.decode() for code in (await self._call("replay", *ids))[2:]] if ids else []
+        return [code for chunk in _chunks(ids) for code in _codes(await self._call("replay", *chunk))]
 
     async def purge(self, ids: Sequence[bytes]) -> int:
-        return int((await self._call("purge", len(ids), *ids))[2]) if ids else 0
+        return sum([int((await self._call("purge", len(chunk), *chunk))[2]) for chunk in _chunks(ids)])
 
     async def stats(self) -> QueueStats:
         reply = await self._call("stats")
@@ -356,6 +359,15 @@ class RedisStore:
         await self._client.aclose()
         if self._waiter is not None:
             await self._waiter.aclose()
+
+
+def _chunks(ids: Sequence[bytes]) -> list[Sequence[bytes]]:
+    """As many ids as one script call takes in about a millisecond."""
+    return [ids[i : i + _IDS] for i in range(0, len(ids), _IDS)]
+
+
+def _codes(reply: list[Any]) -> list[str]:
+    return [code.decode() for code in reply[2:]]
 
 
 def _schema_message(stored: bytes) -> str:

@@ -68,5 +68,5 @@ class Wire:
             await asyncio.gather(self._watchdog, return_exceptions=True)
             self._watchdog = None
         for connection in [*self._free, *self._busy]:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
         self._free.clear()
