@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from laneway.bench import app as bench_app
+from laneway.bench.cpu import CpuMeter
 from laneway.bench.figures import rate
 from laneway.bench.flow import drain, fill, noop_call
 from laneway.bench.ground import LANE, Ground
@@ -40,12 +41,22 @@ async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
     poller = await ground.crew.poller()
 
     one_by_one = await _submit_singles(ground, settings.singles)
-    done, drained, filling, drains = settings.singles, 0, 0.0, []
+    drains: list[float] = []
+    done, drained, filling = settings.singles, 0, 0.0
+    cpu: dict[str, float] = {}
     for processes in rounds:
+        meter = CpuMeter(ground, [poller])
+        await meter.begin()
         filling += await fill(ground, noop_call, done, done + settings.tasks, "submit in batches")
+        cpu = cpu or await meter.per_task(settings.tasks, "enqueue_cpu")
         done += settings.tasks
         workers = [await ground.crew.worker(slots=settings.slots) for _ in range(processes)]
+        await ground.relayed()
+        meter = CpuMeter(ground, [poller, *workers])
+        await meter.begin()
         seconds = await drain(ground, done, workers, f"drain with {processes} worker processes")
+        if not drains:
+            cpu |= await meter.per_task(done - drained, "drain_cpu")
         drains.append(rate(done - drained, seconds))
         drained = done
         await ground.crew.stop(*workers)
@@ -64,7 +75,7 @@ async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
     }
     if len(rounds) > 1:
         found |= {"all_processes": rounds[1], "drain_all_per_s": drains[1]}
-    return found
+    return {**found, **cpu}
 
 
 async def _submit_singles(ground: Ground, tasks: int) -> float:
