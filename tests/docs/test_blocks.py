@@ -4,6 +4,7 @@ import ast
 import asyncio
 import inspect
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from laneway.execute.executor import Executor
 from laneway.execute.worker import Worker, WorkerSettings
 from laneway.model.config import LaneConfig, QueueConfig
 from laneway.model.task import TaskDef
+from laneway.settle.buffer import OutcomeBuffer
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {
@@ -27,6 +29,7 @@ PAGES = {
     "tutorial.md": "minimal",
     "reference/sdk.md": "photos",
     "explanation/concepts.md": "accounts",
+    "how-to/test-your-tasks.md": "shop",
 }
 LANES = tuple(LaneConfig(n=n, name=name) for n, name in enumerate(("high", "default", "low"), 1))
 
@@ -74,6 +77,7 @@ async def working(url: str, queue: str, names: dict[str, Any]) -> AsyncIterator[
         DirectSource(store),
         lambda: RedisStore(url, queue),
         make_executor,
+        OutcomeBuffer(),
         WorkerSettings(name="docs", drain=1),
     )
     await worker.start()
@@ -112,3 +116,14 @@ async def test_every_python_block_of_the_page_runs(page: str, redis7_url: str, m
             if inspect.isawaitable(result):
                 await asyncio.wait_for(result, 60)
         await names["app"].close()
+
+
+def test_the_tests_in_the_page_about_testing_pass(tmp_path: Path) -> None:
+    page = blocks(DOCS / "how-to/test-your-tasks.md")
+    (tmp_path / "test_shop.py").write_text("\n\n".join(source for _, source in page))
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nfilterwarnings = error\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout
+    wanted = sum(source.count("def test_") for _, source in page)
+    assert f"{wanted} passed" in done.stdout

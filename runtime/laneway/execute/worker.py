@@ -17,14 +17,13 @@ from laneway.execute.lease import ANNOUNCED, Lease, boottime
 from laneway.kit.ids import id_text, new_incarnation
 from laneway.kit.logs import get_logger
 from laneway.model.settlement import Settlement
+from laneway.ports.outcomes import Outcomes
 from laneway.ports.source import Source
 from laneway.ports.store import Beat, TaskStore
 
 log = get_logger(__name__)
 
 _TICK = 0.1
-#: At most this many settlements in one script call, so that a call stays near a millisecond.
-SETTLE_BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class Worker:
         source: Source,
         make_store: Callable[[], TaskStore],
         make_executor: Callable[..., Executor],
+        outcomes: Outcomes,
         settings: WorkerSettings,
         *,
         on_exchange: Callable[[int, int, float], None] | None = None,
@@ -71,8 +71,7 @@ class Worker:
         self._executor = make_executor(
             on_settled=self._settled, on_dropped=self._dropped, may_start=self._may_start, worker_name=self.name
         )
-        self._outcomes: list[Settlement] = []
-        self._unsettled: dict[bytes, int] = {}
+        self._outcomes = outcomes
         self._news = asyncio.Event()
         self._inc = b""
         self._announced = b""
@@ -91,10 +90,9 @@ class Worker:
     # -- what the executor tells
 
     def _settled(self, settlement: Settlement) -> None:
-        if not self._outcomes:
+        if not self._outcomes.fresh:
             self._news.set()
-        self._outcomes.append(settlement)
-        self._unsettled[settlement.id] = settlement.fence
+        self._outcomes.add(settlement)
         self.done += 1
 
     def _dropped(self, task_id: bytes) -> None:
@@ -143,7 +141,7 @@ class Worker:
 
     def _known(self) -> dict[bytes, int]:
         known = dict(self._executor.running())
-        known.update(self._unsettled)
+        known.update(self._outcomes.unsettled())
         return known
 
     def _window(self) -> int:
@@ -158,7 +156,7 @@ class Worker:
     async def _register(self) -> None:
         """Registers a new incarnation, adopting what really runs here and is still held by the last one."""
         last, inc = self._inc, new_incarnation()
-        running = [*self._executor.running(), *self._unsettled.items()]
+        running = list(self._known().items())
         partitions = await self._source.partitions()
         pause = 0.05
         while True:
@@ -188,9 +186,7 @@ class Worker:
     def _forget(self, id_: bytes) -> None:
         """A task that is not this worker's any more: its handler is stopped, and nothing is written for it."""
         self._executor.lose(id_)
-        if id_ in self._unsettled:
-            del self._unsettled[id_]
-            self._outcomes = [s for s in self._outcomes if s.id != id_]
+        if self._outcomes.forget(id_):
             self._count_stale(1)
 
     def _count_stale(self, n: int) -> None:
@@ -226,20 +222,15 @@ class Worker:
 
     async def _loop(self) -> None:
         pause = 0.05
-        pending: list[Settlement] = []
         while True:
             if self._lost_lease.is_set():
                 await self._register()
-                pending = [s for s in pending if s.id in self._unsettled]
             self._news.clear()
             self.on_progress()
-            if len(pending) < SETTLE_BATCH and self._outcomes:
-                room = SETTLE_BATCH - len(pending)
-                pending += self._outcomes[:room]
-                self._outcomes = self._outcomes[room:]
+            pending = self._outcomes.batch()
             want = 0 if self._stopping else max(0, self.settings.slots - self._executor.busy)
             if not pending and not want:
-                if self._stopping and not self._executor.busy and not self._outcomes:
+                if self._stopping and not self._executor.busy:
                     return
                 await self._news.wait()
                 continue
@@ -254,13 +245,11 @@ class Worker:
             pause = 0.05
             if self._on_exchange:
                 self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
-            for settlement in pending:
-                self._unsettled.pop(settlement.id, None)
+            self._outcomes.answered()
             stale = sum(code == "stale" for code in got.refused.values())
             if stale:
                 self._count_stale(stale)
                 log.warning("outcomes refused: the tasks were given away", count=stale)
-            pending = []
             if got.status in ("gone", "late"):
                 self._lost_lease.set()
                 continue
@@ -268,10 +257,10 @@ class Worker:
                 self.draining.set()
             for task in got.tasks:
                 self._executor.start(task, got.now_ms)
-            if got.tasks or self._outcomes:
+            if got.tasks or self._outcomes.fresh:
                 # Handlers that are ready run before the next call is made.
                 await asyncio.sleep(0)
-                if self._outcomes or len(got.tasks) >= want:
+                if self._outcomes.fresh or len(got.tasks) >= want:
                     continue
             if want > len(got.tasks) and not self._stopping:
                 self._source.listen()
@@ -302,7 +291,7 @@ class Worker:
         try:
             await asyncio.wait_for(asyncio.shield(self._loop_task), 10.0)
         except TimeoutError:
-            log.error("not everything could be settled", waiting=len(self._unsettled))
+            log.error("not everything could be settled", waiting=len(self._outcomes))
             self._loop_task.cancel()
         for task in (self._loop_task, self._tick_task):
             if task is not None:
@@ -329,7 +318,7 @@ class Worker:
             "name": self.name,
             "slots": self.settings.slots,
             "busy": self._executor.busy,
-            "unsettled": len(self._unsettled),
+            "unsettled": len(self._outcomes),
             "done": self.done,
             "stale": self.stale,
             "lease_fresh": self._may_start(),

@@ -33,6 +33,7 @@ from laneway.roles.observing import OutcomeObserver
 from laneway.roles.process import SUPERVISOR_ENV, configured, refuse, run_role
 from laneway.roles.stores import make_store
 from laneway.roles.supervisor import RECYCLE_EXIT, Child, Supervisor
+from laneway.settle.buffer import OutcomeBuffer
 
 _log = get_logger(__name__)
 
@@ -206,6 +207,7 @@ def build_worker(
         source,
         new_store,
         make_executor,
+        OutcomeBuffer(),
         WorkerSettings(name=options.name, slots=options.slots, drain=options.drain),
         on_exchange=on_exchange,
         average_ms=observer.average_ms,
