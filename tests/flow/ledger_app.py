@@ -94,8 +94,9 @@ async def failing(context: Context) -> None:
 
 
 @app.task(backoff=SOON)
-def threaded(context: Context, ms: float = 0.0) -> None:
-    """A plain function, so it runs in a thread, where nothing can interrupt it."""
+def threaded(context: Context) -> None:
+    """As ``hold``, in a thread, where nothing can interrupt it."""
     _write(context, "start")
-    time.sleep(ms / 1000)
+    while not _released():
+        time.sleep(0.05)
     _write(context, "end")

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import Counter
 
+import httpx
 import pytest
 from tests.flow.conftest import NewFlow
 from tests.flow.harness import Flow, until
 
+from laneway.kit.ids import id_bytes
 from laneway.model.states import State
 
 
@@ -57,6 +59,59 @@ async def test_a_poller_killed_under_load_loses_and_doubles_nothing(flow: Flow, 
     stats = await flow.check()
     assert stats.counts["succeeded"] == 150
     assert Counter(len(view.errors) for view in (await flow.views(list(flow.accepted))).values() if view) == {1: 150}
+
+
+async def test_a_gateway_killed_under_load_doubles_nothing_when_clients_send_again_with_their_key(
+    direct_flow: Flow,
+) -> None:
+    flow = direct_flow
+    await flow.poller()
+    await flow.worker(slots=10)
+    gateway = await flow.gateway()
+    url = f"http://127.0.0.1:{gateway.port}/api/v1/queues/{flow.queue}/tasks"
+    ids: dict[str, set[str]] = {}
+    repeated = 0
+
+    async def client(number: int) -> None:
+        """Sends its tasks one after the other, each until it is answered; and one in five once more, as clients do."""
+        nonlocal repeated
+        async with httpx.AsyncClient(timeout=3.0) as http:
+            for i in range(40):
+                key = f"client-{number}-{i}"
+                body: dict[str, object] = {"type": "work", "payload": {"ms": 1}}
+                for _ in range(1 + (i % 5 == 0)):
+                    ids.setdefault(key, set()).add(await send(http, key, body))
+
+    async def send(http: httpx.AsyncClient, key: str, body: dict[str, object]) -> str:
+        nonlocal repeated
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                answer = await http.post(url, json=body, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                repeated += 1
+            else:
+                if answer.status_code in (200, 201):
+                    return str(answer.json()["id"])
+                assert answer.status_code in (503, 504), answer.text
+            assert time.monotonic() < deadline, f"no answer for {key}"
+            await asyncio.sleep(0.05)
+
+    clients = [asyncio.create_task(client(number)) for number in range(6)]
+    for round_ in range(2):
+
+        async def submitted(n: int = 50 * (round_ + 1)) -> bool:
+            return len(ids) >= n
+
+        await until("clients are at work", submitted)
+        await gateway.kill()
+        gateway = await flow.gateway(gateway.port)
+    await asyncio.gather(*clients)
+    assert repeated, "no request was in flight when the gateway was killed: it proves nothing"
+    assert len(ids) == 240 and all(len(found) == 1 for found in ids.values()), "a key stands for two tasks"
+    flow.accepted = {id_bytes(id_) for found in ids.values() for id_ in found}
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 240 == len(flow.starts())
 
 
 @pytest.mark.parametrize("type", ["poison", "exiting"])

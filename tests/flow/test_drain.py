@@ -46,7 +46,7 @@ async def test_a_drain_hands_back_what_runs_longer_than_it_may_and_burns_no_atte
 async def test_a_drain_waits_for_no_handler_that_does_not_hear_it_and_its_result_does_not_count(flow: Flow) -> None:
     await flow.poller()
     leaving = await flow.worker(slots=4, drain=0.3)
-    ids = await flow.submit("deaf", 2) + await flow.submit("threaded", 2, arguments={"ms": 6000})
+    ids = await flow.submit("deaf", 2) + await flow.submit("threaded", 2)
     await flow.running(4)
     assert await leaving.stop() == 0
     flow.release()

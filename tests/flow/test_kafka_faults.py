@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from tests.flow.conftest import SHORT, NewFlow
-from tests.flow.harness import Flow
+from tests.flow.harness import Flow, until
 
 from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.records import encode_record
+from laneway.errors import Unavailable
 from laneway.ports.store import Claimed
+from laneway.submit import NewTask
 from servers.kafka import KafkaServer
 from servers.need import require
 from servers.redis import RedisServer
@@ -72,6 +74,35 @@ async def test_a_queue_that_loses_redis_and_kafka_at_once_ends_everything_when_t
     await flow.submit("work", 20)
     stats = await flow.check(30.0)
     assert stats.counts["succeeded"] == 220
+
+
+async def test_with_redis_full_and_kafka_away_what_runs_still_settles_and_the_rest_waits_for_kafka(
+    new_redis: Callable[..., RedisServer], crash_kafka: KafkaServer, new_flow: NewFlow
+) -> None:
+    crash_kafka.ensure()
+    server = new_redis()
+    flow = new_flow(server.url, kafka=crash_kafka.bootstrap)
+    await flow.configure(**SHORT)
+    await flow.poller()
+    worker = await flow.worker(slots=10)
+    await flow.submit("hold", 10)
+    await flow.running(10)
+    await flow.submit("work", 100)
+    await asyncio.to_thread(crash_kafka.kill)
+    await flow.redis.config_set("maxmemory", 1)
+    with pytest.raises(Unavailable, match="Redis is full"):
+        await flow.submitter.submit(NewTask(type="work"))
+    flow.release()
+
+    async def settled() -> bool:
+        return (await flow.stats()).counts["succeeded"] >= 10
+
+    await until("what ran is settled in a full Redis, without Kafka", settled)
+    await flow.redis.config_set("maxmemory", 0)
+    await asyncio.to_thread(crash_kafka.start)
+    stats = await flow.check(30.0)
+    assert stats.counts["succeeded"] == 110 and len(flow.starts()) == 110
+    assert worker.alive
 
 
 async def test_records_that_cannot_be_read_are_set_aside_with_their_reason_and_block_nothing(kafka_flow: Flow) -> None:

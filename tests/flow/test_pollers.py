@@ -41,9 +41,10 @@ async def test_credits_return_from_a_poller_that_dies_between_claim_and_publish_
     kafka_flow: Flow,
 ) -> None:
     flow = kafka_flow
+    await flow.configure(dispatch_ms=300)
     await flow.poller()
     await flow.worker(slots=8)
-    load = asyncio.create_task(flow.load("work", 600, 4.0, arguments={"ms": 5}))
+    load = asyncio.create_task(flow.load("work", 600, 3.0, arguments={"ms": 40}))
     dying, taken = flow.new_store(), 0
     for _ in range(100):
         # A poller that dies here has taken tasks in Redis, and nobody will ever publish them.
@@ -64,6 +65,7 @@ async def test_tasks_of_a_poller_killed_or_stopped_at_its_dispatch_come_back(
     flow = new_flow(redis7_url, kafka=kafka.bootstrap)
     await flow.configure(**SHORT)
     await flow.worker(slots=8)
+    assert not (await flow.store.dispatch(1)).tasks  # (from here on, Redis knows the script by its hash)
     for number in (signal.SIGKILL, signal.SIGSTOP):
         ids = await flow.submit("work", 8)
         fault = redis_proxy.drop_reply(1, calls_of("dispatch"))

@@ -146,3 +146,27 @@ async def test_a_full_redis_refuses_submissions_plainly_and_lets_work_leave(
     await until("what is submitted after it has room again is done", all_done, 10.0)
     stats = await flow.stats()
     assert stats.drift == 0 and Counter(run.id for run in flow.starts()).most_common(1)[0][1] == 1
+
+
+async def test_a_redis_that_refuses_every_write_for_a_while_costs_nothing_but_time(
+    redis_server: RedisServer, new_flow: NewFlow
+) -> None:
+    flow = new_flow(redis_server.url)  # (6.2 and 7 word it differently)
+    await flow.configure(**SHORT)
+    members = [await flow.poller(), await flow.worker(slots=10), await flow.worker(slots=10)]
+    await flow.submit("hold", 10)
+    await flow.submit("work", 100, arguments={"ms": 50})
+    await flow.running(30)
+    try:
+        await flow.redis.config_set("min-replicas-to-write", 1)
+        with pytest.raises(Unavailable, match="can't write now"):
+            await flow.submitter.submit(NewTask(type="work"))
+        await asyncio.sleep(2 * SHORT["lease_ms"] / 1000)
+    finally:
+        await flow.redis.config_set("min-replicas-to-write", 0)
+    await flow.submit("work", 10)
+    flow.release()
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 120
+    assert all(member.alive for member in members)
+    assert len(flow.starts()) == 120, "a task ran again though its worker was alive all the time"
