@@ -46,7 +46,10 @@ def load_on_test_time(name: str) -> scripts.Script:
 
 
 class Bench:
-    """A store, its clock, and short ways to do what tests do often. ``moment``: how long to wait (s) for what is there already."""
+    """A store, its clock, and short ways to do what tests do often.
+
+    ``moment``: how long to wait (s) for what is there already.
+    """
 
     moment = 0.0
 

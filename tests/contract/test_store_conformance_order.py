@@ -178,9 +178,7 @@ async def test_a_sweep_visits_tenants_page_by_page(bench: Bench) -> None:
 
 
 async def test_a_lane_out_of_dispatch_tokens_is_passed_over_and_says_when_to_ask_again(bench: Bench) -> None:
-    await bench.configure(
-        lanes=(LaneConfig(n=1, name="high", drate=10.0, dburst=2.0), LaneConfig(n=2, name="low"))
-    )
+    await bench.configure(lanes=(LaneConfig(n=1, name="high", drate=10.0, dburst=2.0), LaneConfig(n=2, name="low")))
     high, low = await bench.submit_many(4, lane=1), await bench.submit(lane=2)
     inc = await bench.worker(10)
     assert await bench.claim_ids(inc, 10) == [*high[:2], low]
@@ -193,9 +191,7 @@ async def test_a_lane_out_of_dispatch_tokens_is_passed_over_and_says_when_to_ask
 
 @pytest.mark.parametrize("what", ["queue", "lane"])
 async def test_what_is_paused_hands_out_nothing_and_keeps_its_tasks(bench: Bench, what: str) -> None:
-    paused = (
-        {"paused": True} if what == "queue" else {"lanes": (LaneConfig(n=1, name="default", paused=True),)}
-    )
+    paused = {"paused": True} if what == "queue" else {"lanes": (LaneConfig(n=1, name="default", paused=True),)}
     ids = await bench.submit_many(2)
     await bench.configure(**paused)
     inc = await bench.worker(10)

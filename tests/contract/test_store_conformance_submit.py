@@ -63,6 +63,12 @@ async def test_the_same_id_with_another_envelope_is_a_conflict(bench: Bench) -> 
     assert (await bench.view(id)).envelope.body.type == "a"
 
 
+async def test_a_repeat_after_its_lane_got_another_number_is_still_a_duplicate(bench: Bench) -> None:
+    id = await bench.submit(lane=1, type="a", delay_ms=5.0)
+    (result,) = await bench.store.submit([(id, envelope(lane=2, type="a", delay_ms=5.0))])
+    assert result.code == "duplicate"
+
+
 async def test_a_key_names_one_task_and_a_repeat_gets_the_first_ones_id(any_bench: Bench) -> None:
     first = await any_bench.submit(key="order-1", lane=1, priority=4)
     (again,) = await any_bench.store.submit([(new_task_id(), envelope(key="order-1", priority=9))])

@@ -130,9 +130,7 @@ async def test_cancelled_and_expired_tasks_can_be_replayed(bench: Bench) -> None
     await bench.store.promote(10)
     assert await bench.store.replay([cancelled, expired]) == ["queued", "queued"]
     await bench.advance(1000)
-    assert (
-        await bench.store.promote(10)
-    ).expired == 0  # a replay is somebody's wish: it does not expire again
+    assert (await bench.store.promote(10)).expired == 0  # a replay is somebody's wish: it does not expire again
     assert len(await bench.claim(await bench.worker(), 5)) == 2
 
 

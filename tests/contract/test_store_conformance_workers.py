@@ -264,10 +264,7 @@ async def test_registering_again_after_a_lost_answer_still_names_what_was_adopte
     old = await bench.worker()
     (task,) = await bench.claim(old)
     new = new_incarnation()
-    answers = [
-        await bench.store.register(new, "w", "direct", 10, 0, 0, old, [(task.id, task.fence)])
-        for _ in range(2)
-    ]
+    answers = [await bench.store.register(new, "w", "direct", 10, 0, 0, old, [(task.id, task.fence)]) for _ in range(2)]
     assert [answer.adopted for answer in answers] == [{task.id}] * 2
 
 

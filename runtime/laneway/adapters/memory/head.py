@@ -26,6 +26,7 @@ class Head:
     tenant: str
     idem_key: bytes | None
     idem_print: bytes
+    tail: int  # where the tenant, the key and the body begin
     submitted_ms: int = 0
 
 
@@ -49,7 +50,7 @@ def read_head(sent: bytes) -> Head | None:
     if flags & STARTBY:
         (startby,) = struct.unpack_from(">I", sent, pos)
         pos += 4
-    tenant = sent[pos : pos + tenant_len]
+    tail, tenant = pos, sent[pos : pos + tenant_len]
     if b"\0" in tenant:
         return None
     pos += tenant_len
@@ -64,4 +65,5 @@ def read_head(sent: bytes) -> Head | None:
         tenant.decode(errors="replace"),
         key,
         sent[pos : pos + _PRINT],
+        tail,
     )

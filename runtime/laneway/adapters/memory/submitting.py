@@ -48,7 +48,7 @@ def _refusal(step: Step, id: bytes, sent: bytes, depth: int, backlog: bool) -> S
         return Submitted("malformed", id)
     before = t.tasks.get(id)
     if before is not None:
-        return Submitted("duplicate" if before.stored[STAMP:] == sent else "conflict", id)
+        return Submitted("duplicate" if _same(before, sent, head) else "conflict", id)
     lane = step.lanes.get(head.lane)
     if lane is None or lane.gone:
         return Submitted("lane", id, 0, str(head.lane))
@@ -61,6 +61,11 @@ def _refusal(step: Step, id: bytes, sent: bytes, depth: int, backlog: bool) -> S
         return Submitted("backlog", id, _BACKLOG_RETRY_MS)
     wait, scope = _admit(step, head, lane)
     return Submitted("rate", id, wait, scope) if wait > 0 else None
+
+
+def _same(before: Task, sent: bytes, head: Head) -> bool:
+    """Whether it is the same task, but for what the configuration decides (its lane's number), which may change."""
+    return before.head.flags == head.flags and before.stored[STAMP + before.head.tail :] == sent[head.tail :]
 
 
 def _admit(step: Step, head: Head, lane: LaneConfig) -> tuple[int, str]:
