@@ -121,7 +121,8 @@ async def test_every_python_block_of_the_page_runs(page: str, redis7_url: str, m
 def test_the_tests_in_the_page_about_testing_pass(tmp_path: Path) -> None:
     page = blocks(DOCS / "how-to/test-your-tasks.md")
     (tmp_path / "test_shop.py").write_text("\n\n".join(source for _, source in page))
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nfilterwarnings = error\n")
+    settings = "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{settings}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout
