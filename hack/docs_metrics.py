@@ -26,8 +26,9 @@ asks for, together with the usual `process_*` metrics. Times are in seconds, siz
   `{OTHER}`.
 """
 
+_HAPPENED = ("laneway_tasks_", "laneway_outcomes_", "laneway_records_")
 _GROUPS = (
-    ("What happened to tasks", lambda m: m.name.startswith("laneway_tasks_")),
+    ("What happened to tasks", lambda m: m.name.startswith(_HAPPENED)),
     ("How long it took", lambda m: m.kind == "histogram" and "http" not in m.name and "batch" not in m.name),
     ("A queue now", lambda m: m.kind == "gauge" and m.labels[0] == "queue"),
     ("The gateway", lambda m: "http" in m.name or "batch" in m.name),

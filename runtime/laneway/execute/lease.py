@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
 from laneway.errors import LanewayError
 from laneway.ports.store import Beat, TaskStore
+
+log = structlog.get_logger("laneway.lease")
 
 REGISTERED, ANNOUNCED, DRAINING, STALLED = 1, 2, 3, 4
 
@@ -117,6 +121,11 @@ class Lease:
         except (LanewayError, TimeoutError):
             # Redis is away. Nothing is lost by that: the reaper gives everybody a full lease when it is back.
             self.misses += 1
+            return
+        except Exception:
+            # A mistake somewhere must not end the beats for good: that would cost the worker all that it runs.
+            self.misses += 1
+            log.exception("a beat failed")
             return
         if inc != self._inc:
             return

@@ -288,11 +288,10 @@ class Worker:
         await self._source.hand_back()
         await self._executor.stop(self.settings.drain)
         self._news.set()
-        try:
-            await asyncio.wait_for(asyncio.shield(self._loop_task), 10.0)
-        except TimeoutError:
+        # (Waits without raising: a loop that broke is told by ``failed``, and what it held goes back all the same.)
+        _, late = await asyncio.wait([self._loop_task], timeout=10.0)
+        if late:
             log.error("not everything could be settled", waiting=len(self._outcomes))
-            self._loop_task.cancel()
         for task in (self._loop_task, self._tick_task):
             if task is not None:
                 task.cancel()

@@ -78,6 +78,20 @@ CATALOGUE: tuple[MetricDef, ...] = (
     MetricDef("laneway_tasks_cancelled_total", "counter", "Tasks that were cancelled", _TASK, "gateway, worker"),
     MetricDef("laneway_tasks_expired_total", "counter", "Tasks not started in time", _TASK, "worker"),
     MetricDef(
+        "laneway_outcomes_stale_total",
+        "counter",
+        "Outcomes that do not count, since the worker had lost its lease: the tasks ran elsewhere",
+        _QUEUE,
+        "worker",
+    ),
+    MetricDef(
+        "laneway_records_corrupt_total",
+        "counter",
+        "Kafka records that could not be read and were set aside",
+        _QUEUE,
+        "worker",
+    ),
+    MetricDef(
         "laneway_queue_wait_seconds",
         "histogram",
         "From when a task could run to the start of its handler",

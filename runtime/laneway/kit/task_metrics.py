@@ -46,13 +46,16 @@ class TaskSeries:
 
 
 class QueueTasks:
-    """The numbers of one queue. ``dispatch``, ``settle`` and ``batch`` are timers to observe directly."""
+    """The numbers of one queue. ``dispatch``, ``settle`` and ``batch`` are timers to observe directly; ``stale``
+    (outcomes refused) and ``corrupt`` (records set aside) are counters to add to."""
 
     def __init__(self, queue: str, *, max_types: int, max_lanes: int) -> None:
         self.queue = queue
         self.dispatch = Timer(CALL_BUCKETS)
         self.settle = Timer(CALL_BUCKETS)
         self.batch = Timer(BATCH_BUCKETS)
+        self.stale = 0
+        self.corrupt = 0
         self._lane = LabelCap(max_lanes)
         self._type = LabelCap(max_types)
         self._found: dict[tuple[str, str], TaskSeries] = {}
@@ -131,6 +134,8 @@ class TaskMetrics(Collector):
             "laneway_tasks_rejected_total",
             (((q.queue, lane, reason), n) for q in queues for (lane, reason), n in q.all_rejected()),
         )
+        for name, count in (("laneway_outcomes_stale_total", "stale"), ("laneway_records_corrupt_total", "corrupt")):
+            yield counter_family(name, (((q.queue,), n) for q in queues if (n := getattr(q, count))))
         yield histogram_family(
             "laneway_queue_wait_seconds",
             (((q.queue, lane), wait) for q in queues for lane, wait in q.all_waits() if any(wait.counts)),

@@ -100,8 +100,10 @@ async def _supervise(options: WorkerOptions, stop: asyncio.Event) -> int:
     return 0
 
 
-def make_source(config: QueueConfig, store: RedisStore, kafka: str | None) -> Source:
-    """Where the worker's tasks come from, by what the queue says.
+def make_source(
+    config: QueueConfig, store: RedisStore, kafka: str | None, on_corrupt: Callable[[str], None] | None = None
+) -> Source:
+    """Where the worker's tasks come from, by what the queue says. ``on_corrupt`` hears why a record was set aside.
 
     Raises:
         ConfigError: the queue dispatches by Kafka, and no broker was named.
@@ -116,12 +118,18 @@ def make_source(config: QueueConfig, store: RedisStore, kafka: str | None) -> So
     from laneway.dispatch.kafka import KafkaSource
 
     topics = Topics.of(store.namespace, store.queue)
-    return KafkaSource(store, PartitionReader(kafka, topics.tasks, f"{topics.tasks}.workers"), decode_record)
+    reader = PartitionReader(kafka, topics.tasks, f"{topics.tasks}.workers")
+    return KafkaSource(store, reader, decode_record, on_corrupt=on_corrupt)
 
 
 async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
     def new_store() -> RedisStore:
         return make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)
+
+    metrics = TaskMetrics()
+
+    def count_corrupt(reason: str) -> None:
+        metrics.queue(options.queue).corrupt += 1
 
     async with AsyncExitStack() as stack:
         store = new_store()
@@ -130,10 +138,10 @@ async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
             config = await configured(store, stop)
             if config is None:
                 return 0
-            source = make_source(config, store, options.kafka)
+            source = make_source(config, store, options.kafka, count_corrupt)
         except ConfigError as error:
             return refuse(error)
-        metrics, health = TaskMetrics(), Health()
+        health = Health()
         state = await stack.enter_async_context(app.run_lifespan())
         await app.connect(store)
         worker = build_worker(options, app, store, source, new_store, metrics=metrics, state=state, config=config)
@@ -202,6 +210,9 @@ def build_worker(
     def on_exchange(settled: int, received: int, seconds: float) -> None:
         (numbers.settle if settled else numbers.dispatch).observe(seconds)
 
+    def count_stale(n: int) -> None:
+        numbers.stale += n
+
     worker = Worker(
         store,
         source,
@@ -210,6 +221,7 @@ def build_worker(
         OutcomeBuffer(),
         WorkerSettings(name=options.name, slots=options.slots, drain=options.drain),
         on_exchange=on_exchange,
+        on_stale=count_stale,
         average_ms=observer.average_ms,
     )
     return worker
