@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 from tests.flow.ledger import Run, check_ledger, read_runs
 
 from laneway.adapters.kafka.admin import ensure_topics
@@ -90,6 +92,17 @@ class Member:
     def text(self) -> str:
         """What it has logged."""
         return self.log.read_text(errors="replace")
+
+    async def metric(self, name: str) -> float:
+        """The sum over all series of a metric that it serves."""
+        async with httpx.AsyncClient(timeout=5.0) as http:
+            answer = await http.get(f"http://127.0.0.1:{self.port}/metrics")
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(answer.raise_for_status().text)
+            for sample in family.samples
+            if sample.name == name
+        )
 
 
 class Flow:
@@ -177,19 +190,26 @@ class Flow:
         await until(f"{member.name} says {words!r}", said, _READY_S)
 
     async def worker(
-        self, *, slots: int = 16, drain: float = 5.0, redis: str | None = None, processes: int = 1, ready: bool = True
+        self,
+        *,
+        slots: int = 16,
+        drain: float = 5.0,
+        redis: str | None = None,
+        processes: int = 1,
+        metrics: bool = False,
     ) -> Member:
-        """A worker process that runs the ledger's app; with ``ready``, returns once it is announced."""
+        """A worker process that runs the ledger's app, announced. ``metrics``: it serves them."""
+        port = free_port() if metrics else 0
         name = f"w{len(self.members)}"
         command = worker_command(
             WorkerOptions(
                 "tests.flow.ledger_app:app", redis or self.redis_url, self.queue, kafka=self.kafka, slots=slots,
                 drain=drain, name=name, processes=processes, cluster=self.cluster, log_format="json",
+                metrics_port=port,
             )
         )  # fmt: skip
-        member = await self._start("worker", command, {})
-        if ready:
-            await until(f"{name} is announced", lambda: self._announced(member, name, processes), _READY_S)
+        member = await self._start("worker", command, {}, port)
+        await until(f"{name} is announced", lambda: self._announced(member, name, processes), _READY_S)
         return member
 
     async def _announced(self, member: Member, name: str, processes: int) -> bool:

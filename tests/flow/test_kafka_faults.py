@@ -109,7 +109,7 @@ async def test_records_that_cannot_be_read_are_set_aside_with_their_reason_and_b
     flow = kafka_flow
     assert flow.kafka is not None
     await flow.poller()
-    worker = await flow.worker(slots=10)
+    worker = await flow.worker(slots=10, metrics=True)
     (registered,) = await flow.workers()
     whole = encode_record(registered.incarnation, [Claimed(bytes(14), 1, 1, 0, 0, b"no envelope")])
     future = msgspec.msgpack.encode([99, registered.incarnation, []])
@@ -131,7 +131,7 @@ async def test_records_that_cannot_be_read_are_set_aside_with_their_reason_and_b
         for line in map(json.loads, filter(lambda text: text.startswith("{"), worker.text().splitlines()))
         if line.get("event") == "a record is set aside"
     ]
-    assert len(aside) == len(bad)
+    assert len(aside) == len(bad) == await worker.metric("laneway_records_corrupt_total")
     reasons = " ".join(line["reason"] for line in aside)
     for words in ("not a record of tasks", "version 99", "wrong length"):
         assert words in reasons

@@ -17,7 +17,7 @@ TASKS = 6
 async def _stopped_past_its_lease(flow: Flow) -> tuple[Member, list[bytes]]:
     """A worker stopped in the middle of its tasks, which have been taken from it by now."""
     await flow.poller()
-    late = await flow.worker(slots=TASKS)
+    late = await flow.worker(slots=TASKS, metrics=True)
     ids = await flow.submit("deaf", TASKS)
     await flow.running(TASKS)
     late.signal(signal.SIGSTOP)
@@ -58,7 +58,7 @@ async def test_the_late_result_of_a_stopped_worker_is_refused(flow: Flow, moment
     wrote = {(run.id, run.fence) for run in flow.runs() if run.what == "end"}
     assert any((id_, fence) in wrote for id_, fence in fences.items())
     assert set(Counter(run.id for run in flow.starts()).values()) == {2}
-    assert late.alive
+    assert await late.metric("laneway_outcomes_stale_total") > 0
 
 
 async def test_a_worker_stopped_past_its_lease_takes_part_again(flow: Flow) -> None:
