@@ -28,7 +28,7 @@ local function lane_allows(lane, want)
   if lane.max > 0 then want = math.min(want, lane.max - running_in_lane(lane.n)) end
   if lane.drate > 0 and want > 0 then
     local b = bucket('d' .. lane.n, lane.drate, lane.dburst)
-    if b.tokens < 1 then
+    if b.tokens < 1 and call('ZCARD', lane_by_n[lane.n].key) > 0 then
       local wait = bucket_wait(b)
       if not soonest or wait < soonest then soonest = wait end
     end

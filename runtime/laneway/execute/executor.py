@@ -189,7 +189,7 @@ class Executor:
         """Somebody asked for the task's cancellation: its handler is asked to stop. It settles as CANCEL, unless the
         handler returns a result all the same."""
         run = self._runs.get(task_id)
-        if run is not None:
+        if run is not None and run.asked < Asked.CANCEL:  # (once: what it does to clean up is not interrupted again)
             self._ask(run, Asked.CANCEL)
 
     def lose(self, task_id: bytes) -> None:

@@ -32,7 +32,7 @@ def allowed(step: Step, lane: LaneConfig, want: int) -> int:
         want = min(want, lane.max - step.t.running_lanes.get(lane.n, 0))
     if lane.drate > 0 and want > 0:
         left = limits.tokens(step, ("d", str(lane.n)), lane.drate, lane.dburst)
-        if left < 1:
+        if left < 1 and len(step.lane_set(lane.n)):
             wait = limits.wait_ms(left, lane.drate)
             step.again_ms = wait if step.again_ms is None else min(step.again_ms, wait)
         want = min(want, math.floor(left))
