@@ -19,7 +19,11 @@ from servers.proxy import RedisProxy
 from servers.redis import RedisServer
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize(
+    ("kafka_or_none", "how"),
+    [("direct", "kill"), ("direct", "stop"), ("kafka", "kill")],
+    indirect=["kafka_or_none"],
+)
 async def test_workers_adopt_what_they_run_when_redis_restarts_under_load(
     crash_redis: RedisServer, kafka_or_none: str | None, new_flow: NewFlow, how: str
 ) -> None:
@@ -49,7 +53,11 @@ async def _registered_anew(workers: list[Member], times: int) -> bool:
     return all(worker.text().count("registered anew") >= times for worker in workers)
 
 
-@pytest.mark.parametrize("kind", ["refuse", "blackhole", "stopped"])
+@pytest.mark.parametrize(
+    ("kafka_or_none", "kind"),
+    [("direct", "refuse"), ("direct", "blackhole"), ("direct", "stopped"), ("kafka", "blackhole")],
+    indirect=["kafka_or_none"],
+)
 async def test_redis_away_for_three_leases_runs_nothing_twice(
     redis7: RedisServer,
     redis_proxy: RedisProxy,
