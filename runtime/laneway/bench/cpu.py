@@ -31,12 +31,17 @@ class CpuMeter:
         }
 
     async def _read(self) -> dict[str, float]:
-        info = await self._ground.redis.info("cpu")
-        used = {"redis": info["used_cpu_user"] + info["used_cpu_sys"], "client": _used(psutil.Process())}
+        used = {"redis": await redis_cpu(self._ground), "client": _used(psutil.Process())}
         for member in self._members:
             role = member.name.partition("-")[0]
             used[role] = used.get(role, 0.0) + _used(psutil.Process(member.pid))
         return used
+
+
+async def redis_cpu(ground: Ground) -> float:
+    """Seconds of processor time that Redis has used."""
+    info = await ground.redis.info("cpu")
+    return float(info["used_cpu_user"] + info["used_cpu_sys"])
 
 
 def _used(process: psutil.Process) -> float:

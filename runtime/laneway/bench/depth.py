@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from laneway.bench import app as bench_app
+from laneway.bench.cpu import redis_cpu
 from laneway.bench.crew import BenchFailed, Member
 from laneway.bench.figures import rate
 from laneway.bench.flow import BATCH, blank_call, fill
@@ -17,6 +18,7 @@ from laneway.bench.ground import LANE, Ground
 from laneway.bench.settings import setting
 from laneway.errors import ConfigError, LanewayError
 from laneway.kit.ids import id_bytes
+from laneway.model.config import Keep, Kept
 
 _LEVELS = (1_000, 100_000, 1_000_000)
 _NAMES = {1_000: "1k", 100_000: "100k", 1_000_000: "1m"}
@@ -45,18 +47,18 @@ async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
             f"--set max_depth={max((lv for lv in _LEVELS if lv * _BYTES_PER_TASK <= free), default=1_000)}"
         )
     ground.expect(1)
-    await ground.configure(lanes=(LANE,))
+    # Few ended tasks are kept, so that each level pays alike for forgetting them.
+    await ground.configure(lanes=(LANE,), keep=Kept(ended=Keep(n=1_000, ms=3_600_000)))
     await ground.pause(True)
     await bench_app.app.connect(ground.store)
     await ground.crew.poller()
     found: dict[str, Any] = {"levels": levels}
     for level in levels:
-        name = _NAMES[level]
         queued = (await ground.stats()).counts["queued"]
         await fill(ground, blank_call, queued, level, f"fill to {level:,}")
         await ground.relayed()
-        found[f"enqueue_{name}_per_s"] = await _enqueue(ground, level, settings.rounds)
-        found[f"drain_{name}_per_s"] = await _flow(ground, level, settings)
+        found |= await _enqueue(ground, level, settings.rounds)
+        found |= await _flow(ground, level, settings)
     ratios = {
         what: round(found[f"{what}_{_NAMES[levels[-1]]}_per_s"] / found[f"{what}_1k_per_s"], 3)
         for what in ("enqueue", "drain")
@@ -66,15 +68,17 @@ async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
     return found
 
 
-async def _enqueue(ground: Ground, level: int, rounds: int) -> float:
-    """Submissions per second on top of ``level`` queued tasks."""
-    spent = 0.0
+async def _enqueue(ground: Ground, level: int, rounds: int) -> dict[str, float]:
+    """Submissions per second on top of ``level`` queued tasks, and what one costs Redis (us of processor time)."""
+    spent = cpu = 0.0
     for i in range(rounds):
         ground.say(f"submit at {level:,}", i, rounds)
         calls = [blank_call(n) for n in range(2 * BATCH)]
+        used = await redis_cpu(ground)
         began = time.perf_counter()
         answers = await bench_app.app.submit_many(calls)
         spent += time.perf_counter() - began
+        cpu += await redis_cpu(ground) - used
         ids = []
         for answer in answers:
             if isinstance(answer, LanewayError):
@@ -83,22 +87,24 @@ async def _enqueue(ground: Ground, level: int, rounds: int) -> float:
         for at in range(0, len(ids), 250):
             await ground.store.cancel(ids[at : at + 250])
             await ground.store.purge(ids[at : at + 250])
-    return rate(rounds * 2 * BATCH, spent)
+    name, tasks = _NAMES[level], rounds * 2 * BATCH
+    return {f"enqueue_{name}_per_s": rate(tasks, spent), f"enqueue_{name}_redis_us": round(cpu * 1e6 / tasks, 1)}
 
 
-async def _flow(ground: Ground, level: int, settings: Settings) -> float:
-    """Tasks settled per second by one worker process while ``level`` tasks are queued."""
+async def _flow(ground: Ground, level: int, settings: Settings) -> dict[str, float]:
+    """Tasks settled per second by one worker process while ``level`` tasks are queued, and what one costs Redis
+    (us of processor time, refilling included)."""
     worker = await ground.crew.worker(slots=settings.slots)
     await ground.pause(False)
     start = await _moving(ground, worker)
-    begun: tuple[float, int] | None = None
+    begun: tuple[float, int, float] | None = None
     loop = asyncio.get_running_loop()
     began_at = loop.time() + min(1.0, settings.seconds / 4)
     while True:
         stats = await ground.stats()
         done, now = stats.counts["succeeded"] + stats.counts["purged"], loop.time()
         if begun is None and now >= began_at:
-            begun = (now, done)
+            begun = (now, done, await redis_cpu(ground))
         if begun is not None and now - begun[0] >= settings.seconds and done > begun[1]:
             break
         ground.say(f"drain at {level:,}", done - start, 0)
@@ -107,9 +113,13 @@ async def _flow(ground: Ground, level: int, settings: Settings) -> float:
             await fill(ground, blank_call, 0, lacking, f"drain at {level:,}")
         else:
             await asyncio.sleep(0.002)
+    tasks, cpu, name = done - begun[1], await redis_cpu(ground) - begun[2], _NAMES[level]
     await ground.pause(True)
     await ground.crew.stop(worker)
-    return rate(done - begun[1], now - begun[0])
+    return {
+        f"drain_{name}_per_s": rate(tasks, now - begun[0]),
+        f"drain_{name}_redis_us": round(cpu * 1e6 / tasks, 1),
+    }
 
 
 async def _moving(ground: Ground, worker: Member) -> int:
