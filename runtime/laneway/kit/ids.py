@@ -56,8 +56,10 @@ def id_bytes(text: str) -> bytes:
         raw = base64.b32hexdecode(text.upper() + "=")
     except ValueError:
         raise ValueError(f"a task id has only the characters 0-9 and a-v: {text!r}") from None
+    if id_text(raw) == text.lower() != text:
+        raise ValueError(f"a task id is written in lower case: {text!r} is {text.lower()}")
     if id_text(raw) != text:
-        raise ValueError(f"a task id is written in lower case, and this text is not how one ends: {text!r}")
+        raise ValueError(f"a task id ends with 0, 8, g or o, and this text is not how one ends: {text!r}")
     return raw
 
 
