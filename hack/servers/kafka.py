@@ -32,9 +32,7 @@ class KafkaServer:
         self._config = self.dir / "server.properties"
         self._java = ["java", "-Xmx512m", "-Xms128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         self._java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]
-        self.process = ServerProcess(
-            f"Kafka on port {self.port}", [], cwd=self.dir, log=self.dir / "kafka.log"
-        )
+        self.process = ServerProcess(f"Kafka on port {self.port}", [], cwd=self.dir, log=self.dir / "kafka.log")
 
     @property
     def bootstrap(self) -> str:

@@ -146,10 +146,7 @@ def _start(name: str, folder: Path) -> Running:
 
 
 def _ended(ended: list[Running]) -> str:
-    return (
-        "\n".join(f"ended {PARTS[part.part].title} (pid {part.pid})" for part in ended)
-        or "nothing was running"
-    )
+    return "\n".join(f"ended {PARTS[part.part].title} (pid {part.pid})" for part in ended) or "nothing was running"
 
 
 def _print(parts: dict[str, Running], lacking: dict[str, str]) -> None:

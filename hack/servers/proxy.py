@@ -109,9 +109,7 @@ class RedisProxy:
         """Start listening. Starting twice is fine."""
         if self._thread is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=self._run, args=(self._loop,), name="redis-proxy", daemon=True
-            )
+            self._thread = threading.Thread(target=self._run, args=(self._loop,), name="redis-proxy", daemon=True)
             self._thread.start()
             self._do(self._heal())
         return self

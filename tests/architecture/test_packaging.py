@@ -37,9 +37,7 @@ def test_the_operator_folder_never_shadows_the_standard_library(folder: Path) ->
 def test_with_both_source_folders_on_the_path_the_standard_library_still_wins() -> None:
     path = os.pathsep.join([str(ROOT), str(ROOT / "operator"), str(ROOT / "runtime")])
     program = "import operator, laneway, laneway_operator; operator.itemgetter(0)"
-    subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True
-    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
 def test_the_wheel_holds_both_packages_whole(wheel: zipfile.ZipFile) -> None:

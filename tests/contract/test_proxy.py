@@ -17,9 +17,7 @@ def _client(proxy: RedisProxy, **options: object) -> redis.Redis:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_it_passes_commands_and_replies_through_and_counts_them(
-    redis_proxy: RedisProxy, protocol: int
-) -> None:
+def test_it_passes_commands_and_replies_through_and_counts_them(redis_proxy: RedisProxy, protocol: int) -> None:
     with _client(redis_proxy, protocol=protocol) as client:
         client.ping()
         requests, replies = redis_proxy.requests, redis_proxy.replies
@@ -27,9 +25,7 @@ def test_it_passes_commands_and_replies_through_and_counts_them(
         client.set("big", big)
         assert client.get("big") == big
         with client.pipeline(transaction=True) as pipe:
-            pipe.rpush("list", *range(1000)).lrange("list", 0, -1).hset("hash", mapping={"a": 1}).hgetall(
-                "hash"
-            )
+            pipe.rpush("list", *range(1000)).lrange("list", 0, -1).hset("hash", mapping={"a": 1}).hgetall("hash")
             assert len(pipe.execute()[1]) == 1000
         assert redis_proxy.requests - requests == redis_proxy.replies - replies == 2 + 6
 

@@ -25,7 +25,7 @@ from laneway.adapters.redis import RedisStore, calls
 from laneway.model.config import Keep, Kept, LaneConfig, QueueConfig, TenantConfig
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
-from laneway.ports.store import QueueStats, TaskStore
+from laneway.ports.store import QueueStats, TaskStore, TaskView
 from servers.redis import RedisServer
 
 LANES = (
@@ -57,6 +57,14 @@ def comparable(stats: QueueStats) -> Any:
         stats.outbox_entries,
         stats.finished_bytes,
     )
+
+
+def without_scores_of_the_ended(views: list[TaskView | None]) -> list[TaskView | None]:
+    """Tasks without what means nothing any more: where they once stood in their lane."""
+    for view in views:
+        if view is not None and view.state.final and view.record is not None:
+            view.record.score = 0.0
+    return views
 
 
 class Worker:
@@ -271,7 +279,7 @@ class StoresMachine(RuleBasedStateMachine):
         if self.memory._t.conf is None:
             return
         self.both(lambda store: store.stats(), comparable)
-        self.both(lambda store: store.get(self.ids))
+        self.both(lambda store: store.get(self.ids), without_scores_of_the_ended)
         for state in (State.DEAD, State.SUCCEEDED):
             self.both(lambda store, state=state: store.ended(state, 0, 100), set)  # type: ignore[misc]
 

@@ -98,9 +98,7 @@ def test_stopping_twice_or_before_starting_is_fine(redis7_binary: Path) -> None:
     assert not folder.exists()
 
 
-def test_the_cluster_shares_all_slots_among_three_primaries(
-    cluster_url: str, redis_cluster: RedisCluster
-) -> None:
+def test_the_cluster_shares_all_slots_among_three_primaries(cluster_url: str, redis_cluster: RedisCluster) -> None:
     with ClusterClient.from_url(cluster_url) as client:
         for index in range(50):
             client.set(f"key-{index}", index)

@@ -101,9 +101,7 @@ async def test_a_traceback_begins_at_the_handler(make: Make) -> None:
 
 
 @pytest.mark.parametrize("type", ["echo", "about"])
-async def test_arguments_that_do_not_fit_are_dead_and_the_handler_is_not_called(
-    make: Make, type: str
-) -> None:
+async def test_arguments_that_do_not_fit_are_dead_and_the_handler_is_not_called(make: Make, type: str) -> None:
     settlement = await make().run(type, {"forbidden": 1})
     assert settlement.kind is Kind.DEAD
     assert (error_of(settlement).kind, error_of(settlement).message) == (
@@ -158,9 +156,7 @@ async def test_the_injected_factory_makes_the_context(make: Make) -> None:
     def handler(ctx: Any) -> Any:
         return ctx
 
-    task = TaskDef(
-        "t", handler, HandlerKind.THREAD, lambda raw: {}, lambda result: result, takes_context="ctx"
-    )
+    task = TaskDef("t", handler, HandlerKind.THREAD, lambda raw: {}, lambda result: result, takes_context="ctx")
     bench = make(tasks={"t": task}, make_context=lambda data: b"made for " + data.type.encode())
     assert (await bench.run("t")).data == b"made for t"
 
@@ -201,9 +197,7 @@ async def test_an_async_handler_past_its_timeout_is_cancelled(make: Make) -> Non
 
 
 async def test_the_timeout_of_the_task_type_holds_where_the_submitter_gave_none(make: Make) -> None:
-    quick = TaskDef(
-        "quick", tasks["waits"].fn, HandlerKind.ASYNC, lambda raw: {}, lambda r: None, timeout=0.05
-    )
+    quick = TaskDef("quick", tasks["waits"].fn, HandlerKind.ASYNC, lambda raw: {}, lambda r: None, timeout=0.05)
     settlement = await make(tasks={"quick": quick}).run("quick")
     assert error_of(settlement).kind == "timeout"
 
@@ -225,9 +219,7 @@ async def test_a_handler_that_swallows_the_cancellation_keeps_its_slot_until_it_
     assert bench.executor.busy == 0
 
 
-async def test_a_handler_in_a_thread_past_its_timeout_is_told_by_its_context(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_a_handler_in_a_thread_past_its_timeout_is_told_by_its_context(make: Make, tmp_path: Path) -> None:
     bench = make()
     aware = claim("blocks-aware", {"release": str(tmp_path / "never"), "result": 1}, timeout=0.05)
     bench.start(aware)
@@ -290,9 +282,7 @@ async def test_a_task_cancelled_before_its_handler_began_never_runs(make: Make, 
     assert not (tmp_path / "s").exists()
 
 
-async def test_a_task_cancelled_while_it_waits_for_a_thread_settles_at_once(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_a_task_cancelled_while_it_waits_for_a_thread_settles_at_once(make: Make, tmp_path: Path) -> None:
     bench = make(threads=1)
     release = tmp_path / "r"
     first, second = (
@@ -384,9 +374,7 @@ async def test_nothing_begins_while_the_lease_is_not_known_to_be_fresh(make: Mak
     assert not (tmp_path / "b.started").exists()
 
 
-async def test_the_lease_is_looked_at_when_a_handler_begins_not_when_it_was_given(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_the_lease_is_looked_at_when_a_handler_begins_not_when_it_was_given(make: Make, tmp_path: Path) -> None:
     bench = make(threads=1)
     release = tmp_path / "r"
     first, second = (
@@ -438,9 +426,7 @@ async def test_stopping_past_its_grace_hands_everything_back_without_a_word_agai
     # What still runs says nothing any more; the bench refuses a second settlement.
     for name in ("thread", "swallows"):
         (tmp_path / name).touch()
-    await until(
-        lambda: not any(t.name.startswith("laneway-handler") for t in threading.enumerate()), "threads ended"
-    )
+    await until(lambda: not any(t.name.startswith("laneway-handler") for t in threading.enumerate()), "threads ended")
     assert not (tmp_path / "queued.started").exists()
 
 

@@ -93,9 +93,7 @@ async def test_the_timeout_counts_from_when_there_is_a_process(make: Make) -> No
     assert settlement.kind is Kind.COMPLETE
 
 
-async def test_a_lease_that_grew_stale_while_a_process_was_made_begins_nothing(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_a_lease_that_grew_stale_while_a_process_was_made_begins_nothing(make: Make, tmp_path: Path) -> None:
     bench = make()
     claimed = claim("obeys", {"started": str(tmp_path / "s")})
     bench.start(claimed)
@@ -121,9 +119,7 @@ async def test_a_big_payload_and_a_big_result_pass(make: Make) -> None:
     assert len(result_of(settlement)) == 5_000_000
 
 
-@pytest.mark.parametrize(
-    ("how", "text"), [("exit", "exited with code 7"), ("kill", "killed by signal 9 (SIGKILL)")]
-)
+@pytest.mark.parametrize(("how", "text"), [("exit", "exited with code 7"), ("kill", "killed by signal 9 (SIGKILL)")])
 async def test_a_child_that_dies_by_itself_proves_its_task_guilty(make: Make, how: str, text: str) -> None:
     bench = make()
     settlement = await bench.run("dies", {"how": how})
@@ -161,9 +157,7 @@ async def test_a_process_past_its_timeout_is_asked_and_may_clean_up(make: Make, 
     await until(lambda: gone(pid), "a child that was asked to stop ends")
 
 
-async def test_a_process_that_ignores_sigterm_is_killed_with_what_it_started(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_a_process_that_ignores_sigterm_is_killed_with_what_it_started(make: Make, tmp_path: Path) -> None:
     bench = make()
     claimed = claim("stubborn", {"started": str(tmp_path / "s")}, timeout=1.0)
     bench.start(claimed)
@@ -212,9 +206,7 @@ async def test_processes_are_bounded_and_what_waits_can_be_cancelled(make: Make,
     assert not (tmp_path / "b").exists()
 
 
-async def test_stopping_past_its_grace_kills_processes_and_hands_their_tasks_back(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_stopping_past_its_grace_kills_processes_and_hands_their_tasks_back(make: Make, tmp_path: Path) -> None:
     bench = make(processes=2)
     claims = [claim("stubborn", {"started": str(tmp_path / name)}) for name in "abc"]
     bench.start(*claims)
@@ -299,9 +291,7 @@ async def test_fifty_suspects_start_within_seconds(make: Make, tmp_path: Path) -
     assert {s.kind for s in settled if s} == {Kind.CANCEL}
 
 
-async def test_without_the_applications_path_a_suspect_runs_here(
-    make: Make, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_without_the_applications_path_a_suspect_runs_here(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     here = {"where": tasks["where"]}
     bench = make(tasks=here, app_path=None)
     with caplog.at_level("WARNING"):
@@ -322,9 +312,7 @@ async def test_an_application_that_can_not_be_loaded_fails_its_tasks_with_the_re
     assert error_of(settlement).kind == "ChildUnavailable"
 
 
-async def test_a_dead_fork_server_takes_its_children_along_and_is_started_again(
-    make: Make, tmp_path: Path
-) -> None:
+async def test_a_dead_fork_server_takes_its_children_along_and_is_started_again(make: Make, tmp_path: Path) -> None:
     bench = make()
     claimed = claim("obeys", {"started": str(tmp_path / "s")})
     bench.start(claimed)

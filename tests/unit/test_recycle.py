@@ -20,9 +20,7 @@ MIB = 1_048_576
         (RecycleLimits(max_tasks=5, max_rss=MIB), 9, 9 * MIB, "it has run 9 tasks (limit 5)"),
     ],
 )
-def test_a_process_makes_way_at_either_limit(
-    limits: RecycleLimits, done: int, rss: int, why: str | None
-) -> None:
+def test_a_process_makes_way_at_either_limit(limits: RecycleLimits, done: int, rss: int, why: str | None) -> None:
     assert why_recycle(limits, done, rss) == why
 
 

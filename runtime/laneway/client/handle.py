@@ -101,7 +101,7 @@ class Handle(Generic[R_co]):
             errors=view.errors,
         )
 
-    async def result(self, timeout: float | None = None) -> R_co:  # noqa: ASYNC109  # the wait is the store's
+    async def result(self, timeout: float | None = None) -> R_co:  # the wait is the store's
         """Waits for the task to end, at most ``timeout`` seconds (None: as long as it takes), and returns its
         result.
 

@@ -70,7 +70,9 @@ def _run(
     env = decode_stored(request.stored)
     task = tasks.get(env.body.type)
     started = time.time_ns() // 1_000_000
-    facts = Attempt(request.attempt, request.max_attempts, request.worker, started, env.body.backoff, request.queue_backoff)
+    facts = Attempt(
+        request.attempt, request.max_attempts, request.worker, started, env.body.backoff, request.queue_backoff
+    )
     if task is None:
         return outcome.of_unknown_type(facts, env.body.type, tasks.keys()), True
     token = enter_task(id_text(request.id), request.attempt, env.body.trace)

@@ -114,9 +114,7 @@ class Server:
             else:
                 os.kill(pid, order.signal)
 
-    def _become_child(
-        self, sock: socket.socket, selector: selectors.BaseSelector, fds: list[int]
-    ) -> NoReturn:
+    def _become_child(self, sock: socket.socket, selector: selectors.BaseSelector, fds: list[int]) -> NoReturn:
         code = 1
         try:
             server = os.getppid()

@@ -14,9 +14,7 @@ from laneway.policy.outcome import Decision
 class Isolation:
     """Children of one application; at most ``processes`` warm ones, and a fresh one for each suspect."""
 
-    def __init__(
-        self, app_path: str, context_path: str, processes: int, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, app_path: str, context_path: str, processes: int, loop: asyncio.AbstractEventLoop) -> None:
         self.server = ForkServer(app_path, context_path, loop)
         self._pool = ChildPool(self.server, processes)
 

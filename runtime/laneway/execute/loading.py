@@ -42,7 +42,5 @@ def load_tasks(path: str) -> Mapping[str, TaskDef]:
     app = load(path)
     tasks = app if isinstance(app, Mapping) else getattr(app, "tasks", None)
     if not isinstance(tasks, Mapping):
-        raise ConfigError(
-            f"{path!r} is a {type(app).__name__}, not an application: it has no mapping `tasks`"
-        )
+        raise ConfigError(f"{path!r} is a {type(app).__name__}, not an application: it has no mapping `tasks`")
     return tasks

@@ -41,7 +41,8 @@ def run_gateway(options: GatewayOptions) -> int:
 
 async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
     stores = {
-        queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE) for queue in options.queues
+        queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE)
+        for queue in options.queues
     }
     health = Health()
     server = HttpServer(build_app(stores, health=health), options.host, options.port, health=health)
