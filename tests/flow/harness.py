@@ -362,7 +362,7 @@ class Flow:
         seen: set[tuple[str, str]] = set()
         ends: dict[bytes, list[str]] = defaultdict(list)
         for event in await self.events():
-            for task, _, _ in event.tasks if event.kind in _FINAL else ():
+            for task in [id_ for group in event.tasks for id_ in group.ids] if event.kind in _FINAL else ():
                 if (task, event.sequence) not in seen:
                     seen.add((task, event.sequence))
                     ends[id_bytes(task)].append(event.kind)
@@ -373,7 +373,8 @@ class Flow:
         if not self.kafka:
             rows = await self.redis.xrange(self.store.keys.log("events"))
             return [_decode_event(fields[b"r"]) for _, fields in rows]
-        return [_decode_event(value) for value in await read_topic(self.kafka, Topics.of("default", self.queue).events)]
+        values = await read_topic(self.kafka, Topics.of("default", self.queue).events)
+        return [_decode_event(line) for value in values for line in value.splitlines()]
 
 
 def _role(role: str) -> list[str]:

@@ -21,7 +21,7 @@ async def final_events(ground: Ground) -> dict[str, list[str]]:
     for raw in await (_from_kafka(ground.kafka, ground.queue) if ground.kafka else _from_stream(ground)):
         event = _decode(raw)
         if event.kind in _FINAL:
-            for task, _, _ in event.tasks:
+            for task in [id_ for group in event.tasks for id_ in group.ids]:
                 if (task, event.sequence) not in seen:
                     seen.add((task, event.sequence))
                     ends[task].append(event.kind)
@@ -46,7 +46,7 @@ async def _from_kafka(kafka: str, queue: str) -> list[bytes]:
         values: list[bytes] = []
         while await consumer.position(topic) < end:
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                values += [record.value for record in records]
+                values += [line for record in records for line in record.value.splitlines()]
         return values
     finally:
         await consumer.stop()

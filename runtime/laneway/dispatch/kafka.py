@@ -112,14 +112,29 @@ class KafkaSource:
         """Records come by themselves."""
 
     async def exchange(self, settled: Sequence[Settlement], want: int) -> Exchange:
-        refused: dict[int, str] = {}
-        if settled:
-            refused = await self._store.settle(self._inc, settled)
         # What is being started stays in hand until the answer is there: starting twice answers "runs already".
         while len(self._starting) < min(want, self._batch) and self._inbox:
             self._starting.append(self._inbox.popleft())
         if not self._starting:
-            return Exchange("ok", 0, [], refused)
+            return Exchange("ok", 0, [], await self._store.settle(self._inc, settled) if settled else {})
+        if not settled:
+            now, started = await self._start()
+            return Exchange("ok", now, started, {}, self._again(want - len(started)))
+        # Both at once. When only the settlements fail, what has started must run all the same.
+        refused, began = await asyncio.gather(
+            self._store.settle(self._inc, settled), self._start(), return_exceptions=True
+        )
+        if isinstance(began, BaseException):
+            raise began
+        now, started = began
+        if isinstance(refused, LanewayError):
+            log.warning("outcomes wait", waiting=len(settled), error=str(refused))
+            return Exchange("ok", now, started, {}, self._again(want - len(started)), settled=False)
+        if isinstance(refused, BaseException):
+            raise refused
+        return Exchange("ok", now, started, refused, self._again(want - len(started)))
+
+    async def _start(self) -> tuple[int, list[Claimed]]:
         now, answers = await self._store.start(self._inc, [(task.id, task.fence) for task in self._starting])
         started = []
         for task, answer in zip(self._starting, answers, strict=True):
@@ -127,8 +142,11 @@ class KafkaSource:
                 task.attempt = answer.attempt
                 started.append(task)
         self._starting = []
-        # More may wait in the inbox for slots that are free now.
-        return Exchange("ok", now, started, refused, 0 if self._inbox and len(started) < want else -1)
+        return now, started
+
+    def _again(self, free: int) -> int:
+        """Asks again at once while records wait for slots that are free now."""
+        return 0 if self._inbox and free > 0 else -1
 
     async def hand_back(self) -> int:
         self._stopped = True

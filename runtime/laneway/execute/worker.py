@@ -245,7 +245,8 @@ class Worker:
             pause = 0.05
             if self._on_exchange:
                 self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
-            self._outcomes.answered()
+            if got.settled:
+                self._outcomes.answered()
             stale = sum(code == "stale" for code in got.refused.values())
             if stale:
                 self._count_stale(stale)
@@ -257,6 +258,9 @@ class Worker:
                 self.draining.set()
             for task in got.tasks:
                 self._executor.start(task, got.now_ms)
+            if not got.settled:
+                await asyncio.sleep(pause)
+                continue
             if got.tasks or self._outcomes.fresh:
                 # Handlers that are ready run before the next call is made.
                 await asyncio.sleep(0)

@@ -58,7 +58,7 @@ _decode_body = msgspec.msgpack.Decoder(Body).decode
 
 
 class Envelope(msgspec.Struct):
-    """An envelope taken apart. ``submitted_ms`` is Redis time, 0 before submission. ``max_attempts`` 0: not said here."""
+    """An envelope taken apart. ``submitted_ms`` is Redis time, 0 before submission; ``max_attempts`` 0 says nothing."""
 
     lane: int
     priority: int
@@ -81,7 +81,7 @@ def fingerprint(task_type: str, payload: bytes) -> bytes:
 
 
 def encode_envelope(env: Envelope, *, compress_over: int = 0) -> bytes:
-    """Encodes what is sent at submission. Payloads over ``compress_over`` bytes (0: never) are compressed if that helps."""
+    """Encodes what is sent at submission. Payloads over ``compress_over`` bytes (0: never) are compressed."""
     body, flags, tail = env.body, 0, b""
     tenant = env.tenant.encode()
     key = b""

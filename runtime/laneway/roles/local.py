@@ -114,8 +114,8 @@ class LocalStack:
         ]
         if secret:
             raise ConfigError(
-                f"TaskQueue {', '.join(secret)}: redis.secretRef names a Secret, and there is none here: give the URL with "
-                "--redis URL"
+                f"TaskQueue {', '.join(secret)}: redis.secretRef names a Secret, and there is none here: "
+                "give the URL with --redis URL"
             )
         if len(urls) > 1:
             raise ConfigError("the queues name several Redis servers; choose one with --redis URL")

@@ -15,12 +15,11 @@ class NewTask(msgspec.Struct, kw_only=True):
     """One task to submit. Times are in seconds.
 
     ``payload`` is a msgpack map of the handler's arguments. ``lane`` None is the queue's default lane,
-    ``max_attempts`` None what the task's definition says at the worker, or else the queue. ``timeout`` bounds one execution and ``start_timeout`` the time
-    from submission to the first start (0: unbounded). ``delay`` and ``run_at`` exclude each other. ``key`` is
-    the idempotency key, unique within ``tenant``. ``trace`` is a W3C traceparent.
-
-    ``id`` is given by the first submission when it is None, and stays: a task is one task however often it is
-    submitted.
+    ``max_attempts`` None what the task's definition says at the worker, or else the queue. ``timeout`` bounds one
+    execution and ``start_timeout`` the time from submission to the first start (0: unbounded). ``delay`` and
+    ``run_at`` exclude each other. ``key`` is the idempotency key, unique within ``tenant``. ``trace`` is a W3C
+    traceparent. ``id`` is given by the first submission when it is None, and stays: a task is one task however often
+    it is submitted.
     """
 
     type: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from laneway.errors import LanewayError
@@ -15,6 +16,8 @@ _log = get_logger(__name__)
 
 _BATCH = 150
 _SLOW_POLL = 1.0
+#: Batches on their way to Kafka at once.
+_UNDER_WAY = 8
 
 
 class Dispatcher(Service):
@@ -36,6 +39,8 @@ class Dispatcher(Service):
         self._publisher = publisher
         self._on_batch = on_batch
         self._away = 0
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(_UNDER_WAY)
 
     async def run(self) -> None:
         while not self.stopping:
@@ -43,19 +48,31 @@ class Dispatcher(Service):
                 got = await self._store.dispatch(_BATCH)
                 self.touch()
                 if got.tasks:
-                    await self._publish(got.tasks)
+                    await self._publish_soon(got.tasks)
                     if self._on_batch:
                         self._on_batch(len(got.tasks), got.credits)
-                    if len(got.tasks) >= _BATCH and not self._away:
-                        continue
-                wait = _SLOW_POLL if got.again_ms < 0 else min(_SLOW_POLL, got.again_ms / 1000)
                 if self._away:
                     await self.pause(min(0.1 * 2**self._away, 1.0))
-                else:
+                elif len(got.tasks) < _BATCH:
+                    wait = _SLOW_POLL if got.again_ms < 0 else min(_SLOW_POLL, got.again_ms / 1000)
                     await self._store.wait_work(max(wait, 0.005))
             except LanewayError as error:
                 _log.warning("can't dispatch now", error=str(error))
                 await self.pause(0.5)
+
+    async def _publish_soon(self, tasks: list[tuple[bytes, int, Claimed]]) -> None:
+        """Publishes while the next batch is dispatched. The producer keeps the order of what it is given."""
+        await self._room.acquire()
+        task = asyncio.create_task(self._publish(tasks), name="laneway-publish")
+        self._publishing.add(task)
+        task.add_done_callback(self._published)
+
+    def _published(self, task: asyncio.Task[None]) -> None:
+        self._publishing.discard(task)
+        self._room.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # What was dispatched and not published goes back by its deadline.
+            _log.error("publishing broke", exc_info=error)
 
     async def _publish(self, tasks: list[tuple[bytes, int, Claimed]]) -> None:
         failed = await self._publisher.publish(tasks)
@@ -64,8 +81,14 @@ class Dispatcher(Service):
             return
         # What was perhaps published all the same comes with a fence that is stale by then, and is dropped.
         self._away += 1
-        returned = await self._store.release([(inc, task.id, task.fence) for inc, task in failed])
+        try:
+            returned = await self._store.release([(inc, task.id, task.fence) for inc, task in failed])
+        except LanewayError as error:
+            _log.warning("kafka has not taken tasks; they go back by their deadline", error=str(error))
+            return
         _log.warning("kafka has not taken tasks; they went back", failed=len(failed), returned=returned)
 
     async def on_stop(self) -> None:
+        if self._publishing:
+            await asyncio.wait(self._publishing, timeout=5.0)
         await self._publisher.close()

@@ -9,7 +9,7 @@ import msgspec
 
 from laneway.errors import LanewayError
 from laneway.kit.health import Health
-from laneway.kit.ids import id_text
+from laneway.kit.ids import id_text, id_texts
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
 from laneway.model.envelope import payload_object
@@ -27,10 +27,18 @@ EVENT_SCHEMA = "laneway.event/v1"
 DEAD_SCHEMA = "laneway.dead/v1"
 
 
+class EventTasks(msgspec.Struct):
+    """Tasks of one event that are in the same lane after as many attempts."""
+
+    lane: str
+    attempts: int
+    ids: list[str]
+
+
 class Event(msgspec.Struct):
     """What happened to tasks in one transition. Consumers deduplicate by ``sequence``: the same one may come twice.
 
-    ``tasks`` as [id, lane, attempts]. Kind ``gap`` says that ``missing`` events had to give way before this one.
+    Kind ``gap`` says that ``missing`` events had to give way before this one.
     """
 
     schema: str
@@ -38,7 +46,7 @@ class Event(msgspec.Struct):
     kind: str
     at: int
     sequence: str
-    tasks: list[tuple[str, str, int]]
+    tasks: list[EventTasks]
     missing: int = 0
 
 
@@ -109,7 +117,12 @@ class Relay(Service):
         return len(entries)
 
     def _event(self, entry: OutboxEntry, names: dict[int, str]) -> Event:
-        tasks = [(id_text(id_), names.get(lane, str(lane)), attempts) for id_, lane, attempts in entry.tasks]
+        groups: dict[tuple[int, int], list[bytes]] = {}
+        for id_, lane, attempts in entry.tasks:
+            groups.setdefault((lane, attempts), []).append(id_)
+        tasks = [
+            EventTasks(names.get(lane, str(lane)), attempts, id_texts(ids)) for (lane, attempts), ids in groups.items()
+        ]
         return Event(EVENT_SCHEMA, self._queue, entry.kind, entry.at_ms, entry.entry.decode(), tasks)
 
     async def _dead_letters(self, entries: list[OutboxEntry], names: dict[int, str]) -> list[tuple[bytes, bytes]]:

@@ -8,15 +8,36 @@ from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.publisher import Publisher
 from laneway.errors import Unavailable
 
+#: Bytes of events that share one record.
+_PER_RECORD = 500_000
+
+
+def packed(records: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Events, one to a line, several to a record: a record costs far more than a line. The key is the first one's."""
+    out: list[tuple[bytes, bytes]] = []
+    lines: list[bytes] = []
+    first, size = b"", 0
+    for key, value in records:
+        if lines and size + len(value) > _PER_RECORD:
+            out.append((first, b"\n".join(lines)))
+            lines, size = [], 0
+        if not lines:
+            first = key
+        lines.append(value)
+        size += len(value) + 1
+    return [*out, (first, b"\n".join(lines))] if lines else out
+
 
 class KafkaEventLog:
-    """An EventLog on one queue's topics ``events`` and ``dead``."""
+    """An EventLog on one queue's topics ``events`` (JSON lines) and ``dead`` (a JSON object each)."""
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
         self._publisher = Publisher(bootstrap)
         self._topics = {"events": topics.events, "dead": topics.dead}
 
     async def append(self, stream: str, records: Sequence[tuple[bytes, bytes]]) -> None:
+        if stream == "events":
+            records = packed(records)
         acknowledged = await self._publisher.publish(
             self._topics[stream], [(None, key, value) for key, value in records]
         )

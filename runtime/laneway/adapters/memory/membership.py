@@ -66,7 +66,10 @@ def heartbeat(
         return Beat("gone", step.now)
     worker.beat_ms = step.now
     state = DRAINING if worker.state == DRAINING else state
-    worker.state, worker.slots, worker.window = state, slots, window
+    if (worker.state, worker.slots, worker.window) != (state, slots, window):
+        worker.state, worker.slots, worker.window = state, slots, window
+        t.count_slots()
+        step.wake(1)
     held = t.held_by(inc)
     known = set(running)
     for id in held:
@@ -100,6 +103,7 @@ def farewell(step: Step, inc: bytes, page: int, crashed: bool) -> tuple[int, boo
     if not more:
         t.replies.pop(inc, None)
         t.workers.pop(inc, None)
+        t.count_slots()
     return len(held), more
 
 

@@ -115,6 +115,10 @@ class Tables:
         self.tend = Tokens()
         self.ends = EndsFeed()
 
+    def count_slots(self) -> None:
+        """Counts the slots of announced workers, for minimum shares."""
+        self.slots = sum(worker.slots for worker in self.workers.values() if worker.state == ANNOUNCED)
+
     def held_by(self, inc: bytes) -> list[bytes]:
         """Ids that an incarnation holds, in order."""
         return sorted(self.held.get(inc, ()))

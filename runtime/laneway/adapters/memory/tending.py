@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from laneway.adapters.memory import order
 from laneway.adapters.memory.ends import finish, flush, requeue, unhold
-from laneway.adapters.memory.tables import ANNOUNCED, F_CANCEL, F_STARTBY, Step, Task
+from laneway.adapters.memory.tables import F_CANCEL, F_STARTBY, Step, Task
 from laneway.model.states import FINAL, WAITING, State
 from laneway.ports.store import Promoted
 
@@ -156,7 +156,7 @@ def sweep(step: Step, cursor: str, limit: int) -> tuple[str, int]:
     """One page of slow repairs: slots, idempotency keys past their time, parked tenants with room."""
     t = step.t
     if not cursor:
-        t.slots = sum(worker.slots for worker in t.workers.values() if worker.state == ANNOUNCED)
+        t.count_slots()
     for key in sorted((key for key, end in t.idem_ends.items() if end <= step.now), key=t.idem_ends.__getitem__)[
         :limit
     ]:

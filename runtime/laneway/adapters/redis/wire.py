@@ -16,11 +16,13 @@ from laneway.adapters.redis.connection import AnyRedis
 
 
 class Wire:
-    """Calls on one event loop. ``timeout`` (s) bounds each; an answer that comes later is lost with its connection."""
+    """Calls on one event loop. ``timeout`` (s) bounds each; an answer that comes later is lost with its connection. At
+    most ``most`` are under way at once, each on a connection of its own; others wait their turn."""
 
-    def __init__(self, client: AnyRedis, *, timeout: float) -> None:
+    def __init__(self, client: AnyRedis, *, timeout: float, most: int = 32) -> None:
         self._pool = client.connection_pool
         self._timeout = timeout
+        self._turn = asyncio.Semaphore(most)
         self._free: list[Any] = []
         self._busy: dict[Any, float] = {}
         self._watchdog: asyncio.Task[None] | None = None
@@ -33,25 +35,26 @@ class Wire:
         """
         if self._watchdog is None:
             self._watchdog = asyncio.create_task(self._watch(), name="laneway-redis-watchdog")
-        connection = self._free.pop() if self._free else self._pool.make_connection()
-        self._busy[connection] = asyncio.get_running_loop().time()
-        whole = False
-        try:
-            packed = pack_command(command)  # type: ignore[arg-type]  # its stub knows no tuples of any length
-            await connection.send_packed_command(packed, check_health=False)
-            reply = await connection.read_response(disconnect_on_error=False)
-            whole = True
-            return reply
-        except ResponseError:
-            whole = True
-            raise
-        finally:
-            del self._busy[connection]
-            if whole:
-                self._free.append(connection)
-            else:
-                # Broken, or given up half-way: its next bytes would answer another call.
-                await connection.disconnect(nowait=True)
+        async with self._turn:
+            connection = self._free.pop() if self._free else self._pool.make_connection()
+            self._busy[connection] = asyncio.get_running_loop().time()
+            whole = False
+            try:
+                packed = pack_command(command)  # type: ignore[arg-type]  # its stub knows no tuples of any length
+                await connection.send_packed_command(packed, check_health=False)
+                reply = await connection.read_response(disconnect_on_error=False)
+                whole = True
+                return reply
+            except ResponseError:
+                whole = True
+                raise
+            finally:
+                del self._busy[connection]
+                if whole:
+                    self._free.append(connection)
+                else:
+                    # Broken, or given up half-way: its next bytes would answer another call.
+                    await connection.disconnect(nowait=True)
 
     async def _watch(self) -> None:
         while True:
