@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections import Counter
 
@@ -112,6 +114,38 @@ async def test_a_gateway_killed_under_load_doubles_nothing_when_clients_send_aga
     flow.accepted = {id_bytes(id_) for found in ids.values() for id_ in found}
     stats = await flow.check()
     assert stats.counts["succeeded"] == 240 == len(flow.starts())
+
+
+async def test_a_supervisor_replaces_a_killed_worker_and_its_workers_drain_when_it_is_killed_itself(
+    direct_flow: Flow,
+) -> None:
+    flow = direct_flow
+    await flow.poller()
+    supervisor = await flow.worker(slots=5, processes=2)
+    load = asyncio.create_task(flow.load("work", 300, 5.0, arguments={"ms": 50}))
+    await flow.running(20)
+    before = {worker.incarnation for worker in await flow.workers()}
+    os.kill(flow.starts()[-1].pid, signal.SIGKILL)
+
+    async def replaced() -> bool:
+        now = await flow.workers()
+        return len({w.incarnation for w in now if w.state == 2} - before) == 1 and len(now) == 2
+
+    await until("the killed worker is gone and another one is there", replaced, 15.0)
+    await supervisor.kill()
+
+    async def gone() -> bool:
+        return not await flow.workers()
+
+    await until("the workers have drained and left", gone, 15.0)
+    burnt = sum(
+        view.record.crashes for view in (await flow.views(list(flow.accepted))).values() if view and view.record
+    )
+    assert burnt <= 5, "more than the slots of one worker crashed"
+    await flow.worker(slots=10)
+    await load
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 300
 
 
 @pytest.mark.parametrize("type", ["poison", "exiting"])
