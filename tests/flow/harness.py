@@ -116,13 +116,14 @@ class Flow:
         kafka: str | None = None,
         direct_url: str | None = None,
         cluster: bool = False,
-        queue: str | None = None,
+        partitions: int = 4,
     ) -> None:
         self.redis_url = redis
         self.direct_url = direct_url or redis
         self.kafka = kafka
         self.cluster = cluster
-        self.queue = queue or f"flow-{os.urandom(4).hex()}"
+        self.partitions = partitions
+        self.queue = f"flow-{os.urandom(4).hex()}"
         self.folder = folder
         self.store = self.new_store()
         self.redis: AnyRedis = connect(self.direct_url, cluster=cluster)
@@ -160,7 +161,7 @@ class Flow:
         now = {name: getattr(self.config, name) for name in self.config.__struct_fields__}
         self.config = QueueConfig(**{**now, **fields})
         if self.kafka:
-            await ensure_topics(self.kafka, Topics.of("default", self.queue), partitions=4)
+            await ensure_topics(self.kafka, Topics.of("default", self.queue), partitions=self.partitions)
         assert await self.store.configure(self.config, tenants or {}, expected=None)
 
     # -- processes

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from tests.flow.conftest import SHORT, NewFlow
-from tests.flow.harness import Flow, until
+from tests.flow.harness import Flow, read_topic, until
 
 from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.records import encode_record
@@ -135,3 +135,47 @@ async def test_records_that_cannot_be_read_are_set_aside_with_their_reason_and_b
     reasons = " ".join(line["reason"] for line in aside)
     for words in ("not a record of tasks", "version 99", "wrong length"):
         assert words in reasons
+
+
+async def test_records_that_come_twice_run_once(kafka_flow: Flow) -> None:
+    flow = kafka_flow
+    assert flow.kafka is not None
+    await flow.poller()
+    await flow.worker(slots=10)
+    load = asyncio.create_task(flow.load("flaky", 100, 1.5))
+    topic = Topics.of("default", flow.queue).tasks
+    producer = AIOKafkaProducer(bootstrap_servers=flow.kafka)
+    await producer.start()
+    again = 0
+    try:
+        for round_ in (1, 2, 3):
+            await flow.running(40 * round_)
+            for partition in range(flow.partitions):
+                for value in await read_topic(flow.kafka, topic, partition):
+                    await producer.send_and_wait(topic, value, partition=partition)
+                    again += 1
+    finally:
+        await producer.stop()
+    await load
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 100 and again > 20
+    assert set(Counter(run.id for run in flow.starts()).values()) == {2}
+
+
+async def test_workers_that_share_a_partition_run_each_task_once_and_miss_none_when_one_dies(
+    redis7_url: str, kafka: KafkaServer, new_flow: NewFlow
+) -> None:
+    flow = new_flow(redis7_url, kafka=kafka.bootstrap, partitions=1)
+    await flow.configure(**SHORT)
+    await flow.poller()
+    workers = [await flow.worker(slots=5) for _ in range(3)]
+    assert {w.partition for w in await flow.workers()} == {0}
+    load = asyncio.create_task(flow.load("work", 300, 2.5, arguments={"ms": 20}))
+    await flow.running(60)
+    await workers[0].kill()
+    await load
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 300
+    twice = [id_ for id_, n in Counter(run.id for run in flow.starts()).items() if n > 1]
+    assert len(twice) <= 5, "more than the slots of the killed worker ran again"
+    assert {run.pid for run in flow.starts()} >= {worker.pid for worker in workers}, "a worker got nothing"
