@@ -58,6 +58,7 @@ async def test_a_tenant_with_very_many_parked_tasks_does_not_hold_up_the_others(
     assert noisy_ran > 100, "the noisy tenant got nothing at all"
 
     p99_alone, p99_beside = alone[197], beside[197]
+    print(f"p99 to start: {p99_alone * 1e3:.1f} ms alone, {p99_beside * 1e3:.1f} ms beside {parked} parked")
     bound = max(10 * p99_alone, 0.25)
     assert p99_beside <= bound, (
         f"p99 of the others: {p99_alone * 1e3:.1f} ms alone, {p99_beside * 1e3:.1f} ms beside it"
@@ -68,5 +69,12 @@ async def test_a_tenant_with_very_many_parked_tasks_does_not_hold_up_the_others(
     slow = await flow.redis.slowlog_get(20)
     scripts = [(entry["duration"], entry["command"][:60]) for entry in slow if entry["command"].startswith(b"EVAL")]
     assert not scripts, f"scripts over {SLOWEST_MS} ms (in us): {scripts}"
-    stats = await flow.check(30.0)
-    assert stats.counts["succeeded"] + stats.counts["cancelled"] == 400 + len(noise)
+    if NOISY <= 50_000:
+        await flow.check(30.0)
+
+    # (With more, the oldest that ended are forgotten by now, as a queue does by default.)
+    async def all_ended() -> bool:
+        counts = (await flow.stats()).counts
+        return counts["succeeded"] + counts["cancelled"] + counts["purged"] == 400 + len(noise) == counts["submitted"]
+
+    await until("every task has ended", all_ended, 30.0)
