@@ -140,6 +140,7 @@ end
 -- Parks a task whose tenant is at its limit. Takes the record, writes it at the flush.
 local function park(id, rec)
   rec.state = PARKED
+  rec.since = now
   rec.holder = NOBODY
   park_records[#park_records + 1] = id
   park_records[#park_records + 1] = rec_pack(rec)

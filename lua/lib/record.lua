@@ -80,7 +80,7 @@ local function env_unpack(raw, offset)
     idem_key = tenant .. '\0' .. string.sub(raw, pos + tenant_len + 8, pos + tenant_len + idem_len - 1)
   end
   return {
-    submitted = submitted, size = size, flags = flags, lane = lane, prio = prio, max = max, when = when,
+    submitted = submitted, size = size + 6 - skip, flags = flags, lane = lane, prio = prio, max = max, when = when,
     startby = startby, tail = pos, tenant = tenant, idem_print = idem_print, idem_key = idem_key,
   }
 end

@@ -300,7 +300,7 @@ def test_the_scripts_and_the_store_in_memory_agree_step_by_step(
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         StoresMachine,
         settings=settings(
-            max_examples=30,
+            max_examples=60,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

@@ -47,6 +47,7 @@ def occupy(step: Step, task: Task, delta: int) -> None:
 def park(step: Step, task: Task) -> None:
     """Sets a task aside until its tenant has a slot."""
     task.state = State.PARKED
+    task.since = step.now
     task.holder = NOBODY
     task.fresh = False
     step.t.parked.setdefault(task.tenant, {}).setdefault(task.lane, SortedSet()).add(task.id, task.score)
