@@ -51,10 +51,10 @@ if limit > 0 then claim_batch(limit, next_holder, DISPATCHED) end
 wake(claim_flush())
 local reply = {'ok', now, soonest or -1, total - #claimed}
 for _, c in ipairs(claimed) do
-  reply[#reply + 1] = c[4]
-  reply[#reply + 1] = partitions[c[4]]
-  reply[#reply + 1] = claimed_head(c[1], c[2])
   reply[#reply + 1] = c[3]
+  reply[#reply + 1] = partitions[c[3]]
+  reply[#reply + 1] = c[1]
+  reply[#reply + 1] = c[2]
 end
 if total > #claimed and work_left() then wake(1) end
 return reply

@@ -37,21 +37,115 @@ local function lane_allows(lane, want)
   return math.max(0, want)
 end
 
-local claimed = {} -- per task taken: {id, record, stored envelope, holder}
+local claimed = {} -- per task taken: {head, stored envelope, holder}
 local claim_writes, claim_held, claim_dispatched = {}, {}, {}
 local taken, leaving = {}, {} -- per lane: how far down its head was read, and which ids leave it
+
+-- One task as a worker gets it: id, fence, attempt, crashes and flags, beside its stored envelope.
+local HEAD = '>c14dHBB'
+local HEAD_SIZE = ID + 12
+
+-- What may become of a place at a lane's head: its task is taken, leaves otherwise, or stays for want of a holder.
+local TOOK, LEFT, STAYS = 1, 2, 3
+
+local function hand_over(id, raw, holder, lane_n, tenant, record, head)
+  local n = #claim_writes
+  claim_writes[n + 1] = id
+  claim_writes[n + 2] = record
+  n = #claim_held
+  claim_held[n + 1] = 0
+  claim_held[n + 2] = holder .. id
+  occupy(lane_n, tenant, 1)
+  claimed[#claimed + 1] = {head, raw, holder}
+  return TOOK
+end
+
+-- The dispatch deadline doubles with each that was missed in a row: a slow consumer is not raced for ever.
+local function start_within(id, missed)
+  local n = #claim_dispatched
+  claim_dispatched[n + 1] = now + conf.dispatch_ms * 2 ^ missed
+  claim_dispatched[n + 2] = id
+end
+
+-- Takes a fresh task of which nothing special was said, as most are. Returns nil when it is another.
+local function take_plainly(id, raw, score, next_holder, state)
+  if #raw < 13 then return nil end
+  local schema, flags, lane_n, prio, max, tenant_len, idem_len = string.byte(raw, 7, 13)
+  if schema ~= SCHEMA or flags ~= 0 or prio > 9 or idem_len ~= 0 or #raw < 13 + tenant_len then return nil end
+  local tenant = tenant_len > 0 and string.sub(raw, 14, 13 + tenant_len) or ''
+  local holder = next_holder()
+  if not holder then return STAYS end
+  local attempts, started = 0, 0
+  if state == RUNNING then
+    attempts, started = 1, now
+  else
+    start_within(id, 0)
+  end
+  local record = struct.pack(REC, state, 0, lane_n, 0, max, attempts, #raw, score, now_us, now, started, holder)
+  return hand_over(id, raw, holder, lane_n, tenant, record .. tenant, struct.pack(HEAD, id, now_us, attempts, 0, 0))
+end
+
+-- Takes any other task; one that may not run now leaves the lane for where it belongs.
+local function take_one(id, raw, rec, score, lane, limited, next_holder, state)
+  local e = raw and env_unpack(raw)
+  if raw and not e then
+    rec = rec or {
+      flags = 0, size = #raw, started = 0, crashes = 0, max = 1, attempts = 0, fence = 0, holder = NOBODY, tenant = '',
+    }
+    rec.lane, rec.score = lane.n, score
+    add_error(id, rec, cmsgpack.pack({kind = 'corrupt', message = 'the stored envelope cannot be read', at = now}))
+    finish(id, rec, DEAD)
+    return LEFT
+  end
+  if rec and SETS[rec.state] then
+    heal(id, rec)
+    return LEFT
+  end
+  if not e then return LEFT end -- a place left by a submission that failed half-way
+  rec = rec or rec_fresh(e, QUEUED, score)
+  rec.score = score
+  if e.startby > 0 and has(rec.flags, F_STARTBY) and e.submitted + e.startby <= now then
+    finish(id, rec, EXPIRED)
+    return LEFT
+  end
+  local max = limited and tenant_conf(rec.tenant).max or 0
+  if max > 0 and running_of_tenant(rec.tenant) >= max then
+    park(id, rec)
+    return LEFT
+  end
+  local holder = next_holder()
+  if not holder then return STAYS end
+  rec.fence = math.max(rec.fence + 1, now_us)
+  rec.holder = holder
+  rec.since = now
+  if state == RUNNING then
+    -- A record that already says running was written by a call that failed: it has counted its attempt.
+    if rec.state ~= RUNNING then rec.attempts = rec.attempts + 1 end
+    rec.started = now
+    if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
+    rec.flags = without(rec.flags % F_LATE, F_STARTBY)
+  else
+    start_within(id, math.floor(rec.flags / F_LATE))
+  end
+  rec.state = state
+  local head = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, rec.flags)
+  return hand_over(id, raw, holder, rec.lane, rec.tenant, rec_pack(rec), head)
+end
 
 -- Takes up to WANT tasks from one lane. NEXT_HOLDER() names the holder of the next task, or nil for none left.
 -- Only reads; what is taken is written by claim_flush.
 local function take_from(at, want, next_holder, state)
   local lane, key = conf.lanes[at], LANES[at]
   want = lane_allows(lane, want)
-  local got, offset = 0, taken[at] or 0
+  if want <= 0 then return 0 end
+  local got, offset, looked = 0, taken[at] or 0, 0
   local limited = conf.overrides or conf.tenant.max > 0
   -- Within a priority scores ascend, so only the last of each moves time; BOUND is where the next priority begins.
   local last, bound = nil, 0
-  local looked = 0
-  while got < want and looked < want + 200 do
+  local leaves = leaving[at] or {}
+  leaving[at] = leaves
+  local full = false
+  while got < want and looked < want + 200 and not full do
     local page = call('ZRANGE', key, offset, offset + want - got - 1, 'WITHSCORES')
     if #page == 0 then break end
     local ids, scores = {}, {}
@@ -60,76 +154,31 @@ local function take_from(at, want, next_holder, state)
       scores[#scores + 1] = tonumber(page[i + 1])
     end
     local raws, recs = hash_many(TASKS, ids), hash_many(RECORDS, ids)
-    local full = false
     for i = 1, #ids do
-      local id, raw, rec = ids[i], raws[i], recs[i] and rec_unpack(recs[i])
-      if raw == '' then raw, rec = false, nil end -- (being purged)
-      local e = raw and env_unpack(raw)
+      local id, raw, score, became = ids[i], raws[i], scores[i], nil
+      if raw and not recs[i] and not limited then became = take_plainly(id, raw, score, next_holder, state) end
+      if not became then
+        if raw == '' then raw = false end -- (being purged)
+        local rec = raw and recs[i] and rec_unpack(recs[i])
+        became = take_one(id, raw, rec, score, lane, limited, next_holder, state)
+      end
+      if became == STAYS then
+        full = true
+        break
+      end
       looked = looked + 1
-      local leaves = leaving[at]
-      if not leaves then
-        leaves = {}
-        leaving[at] = leaves
-      end
-      leaves[#leaves + 1] = id
-      if raw and not e then
-        rec = rec or {flags = 0, size = #raw, started = 0, crashes = 0, max = 1, attempts = 0, fence = 0, holder = NOBODY, tenant = ''}
-        rec.lane, rec.score = lane.n, scores[i]
-        add_error(id, rec, cmsgpack.pack({kind = 'corrupt', message = 'the stored envelope cannot be read', at = now}))
-        finish(id, rec, DEAD)
-      elseif rec and SETS[rec.state] then
-        heal(id, rec)
-      elseif e then -- (without an envelope it is a place left by a submission that failed half-way: it only leaves)
-        rec = rec or rec_fresh(e, QUEUED, scores[i])
-        local max = limited and tenant_conf(rec.tenant).max or 0
-        if e.startby > 0 and has(rec.flags, F_STARTBY) and e.submitted + e.startby <= now then
-          finish(id, rec, EXPIRED)
-        elseif max > 0 and running_of_tenant(rec.tenant) >= max then
-          rec.score = scores[i]
-          park(id, rec)
-        else
-          local holder = next_holder()
-          if not holder then
-            leaves[#leaves] = nil
-            full = true
-            break
-          end
-          rec.score = scores[i]
-          rec.fence = math.max(rec.fence + 1, now_us)
-          rec.holder = holder
-          rec.since = now
-          if state == RUNNING then
-            -- A record that already says running was written by a call that failed: it has counted its attempt.
-            if rec.state ~= RUNNING then rec.attempts = rec.attempts + 1 end
-            rec.started = now
-            if rec.flags ~= 0 then
-              if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
-              rec.flags = without(rec.flags % F_LATE, F_STARTBY)
-            end
-          else
-            -- The deadline doubles with each that was missed: a slow consumer is not raced for ever.
-            claim_dispatched[#claim_dispatched + 1] = now + conf.dispatch_ms * 2 ^ math.floor(rec.flags / F_LATE)
-            claim_dispatched[#claim_dispatched + 1] = id
-          end
-          rec.state = state
-          claim_writes[#claim_writes + 1] = id
-          claim_writes[#claim_writes + 1] = rec_pack(rec)
-          claim_held[#claim_held + 1] = 0
-          claim_held[#claim_held + 1] = holder .. id
-          occupy(rec.lane, rec.tenant, 1)
-          if scores[i] >= bound then
-            if last then advance(lane.n, last) end
-            bound = (math.floor(scores[i] / STRIDE) + 1) * STRIDE
-          end
-          last = scores[i]
-          got = got + 1
-          claimed[#claimed + 1] = {id, rec, raw, holder}
-          if lane.drate > 0 then bucket_take('d' .. lane.n, bucket('d' .. lane.n, lane.drate, lane.dburst), 1) end
-        end
-      end
       offset = offset + 1
+      leaves[#leaves + 1] = id
+      if became == TOOK then
+        got = got + 1
+        if score >= bound then
+          if last then advance(lane.n, last) end
+          bound = (math.floor(score / STRIDE) + 1) * STRIDE
+        end
+        last = score
+        if lane.drate > 0 then bucket_take('d' .. lane.n, bucket('d' .. lane.n, lane.drate, lane.dburst), 1) end
+      end
     end
-    if full then break end
   end
   if last then advance(lane.n, last) end
   taken[at] = offset
@@ -175,12 +224,6 @@ local function work_left()
   return false
 end
 
--- One task as a worker gets it: id, fence, attempt, crashes and flags (c14 d H B B), beside its stored envelope.
-local HEAD_SIZE = ID + 12
-local function claimed_head(id, rec)
-  return struct.pack('>c14dHBB', id, rec.fence, rec.attempts, rec.crashes, rec.flags)
-end
-
 -- Claims for a worker's own free slots, replayably: the same request number is answered with the same tasks.
 -- Returns nil and the tasks as {head, envelope, ...}, or the status that says why there are none.
 local function claim_direct(inc, request, want)
@@ -202,7 +245,7 @@ local function claim_direct(inc, request, want)
       for i, id in ipairs(ids) do
         local rec = recs[i] and rec_unpack(recs[i])
         if raws[i] and rec and rec.fence == fences[i] and rec.holder == inc and rec.state == RUNNING then
-          out[#out + 1] = claimed_head(id, rec)
+          out[#out + 1] = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, rec.flags)
           out[#out + 1] = raws[i]
         end
       end
@@ -216,10 +259,9 @@ local function claim_direct(inc, request, want)
       claim_batch(free, function() return inc end, RUNNING)
       wake(claim_flush())
       for _, c in ipairs(claimed) do
-        local head = claimed_head(c[1], c[2])
-        out[#out + 1] = head
-        out[#out + 1] = c[3]
-        memo[#memo + 1] = head
+        out[#out + 1] = c[1]
+        out[#out + 1] = c[2]
+        memo[#memo + 1] = c[1]
       end
     end
   end

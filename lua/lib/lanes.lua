@@ -5,16 +5,21 @@
 -- max(lane's time, its tenant's last finish) and finishes 256 / weight later; with one tenant that is FIFO.
 
 local STRIDE = 562949953421312 -- 2^49
+local final_leaves = {} -- per set of ended tasks: ids that leave it to wait again
+local mend = nil        -- (set by finish) puts a task whose record says that it has ended among the ended
+
+-- What other parts use; the rest is local to the block below (a Lua function may have 200 locals at once).
+local tenant_conf, vt_get, charge, advance, restored, running_in_lane, running_of_tenant, occupy, occupy_flush
+local park_member, park, place, place_flush, wake, unpark_all
+do
 local COST = 256               -- virtual time of one task at weight 1; weights go to 256
 
 local tenant_cache, vt_cache, vt_dirty = {}, {}, {}
 local lane_adds, park_adds, park_records = {}, {}, {}
 local waits_cache = {}
-local final_leaves = {} -- per set of ended tasks: ids that leave it to wait again
-local mend = nil        -- (set by finish) puts a task whose record says that it has ended among the ended
 
 -- What the configuration says of a tenant: {w = weight, max = running, rate = per second, burst = tasks}.
-local function tenant_conf(tenant)
+function tenant_conf(tenant)
   local t = tenant_cache[tenant]
   if t then return t end
   t = conf.tenant
@@ -30,7 +35,7 @@ local function tenant_conf(tenant)
   return t
 end
 
-local function vt_get(field)
+function vt_get(field)
   local v = vt_cache[field]
   if v == nil then
     v = tonumber(call('HGET', VTIME, field) or 0)
@@ -55,7 +60,7 @@ local function vt_flush()
 end
 
 -- The score of a task that joins its lane now, charged to its tenant.
-local function charge(lane_n, prio, tenant)
+function charge(lane_n, prio, tenant)
   local lane_field = lane_n .. ':' .. prio
   local lane_conf = lane_by_n[lane_n].conf
   local who = lane_conf.fifo and '' or tenant
@@ -68,7 +73,7 @@ local function charge(lane_n, prio, tenant)
 end
 
 -- Moves a lane's virtual time to that of a task that leaves it.
-local function advance(lane_n, score)
+function advance(lane_n, score)
   local level = math.floor(score / STRIDE)
   local field = lane_n .. ':' .. (9 - level)
   local start = score - level * STRIDE
@@ -76,7 +81,7 @@ local function advance(lane_n, score)
 end
 
 -- The stored score of a task that returns: never behind what its lane hands out now.
-local function restored(lane_n, score)
+function restored(lane_n, score)
   local level = math.floor(score / STRIDE)
   local field = lane_n .. ':' .. (9 - level)
   return level * STRIDE + math.min(score - level * STRIDE, vt_get(field))
@@ -94,21 +99,21 @@ local function running_count(counts, deltas, mark, who)
   return n + (deltas[who] or 0)
 end
 
-local function running_in_lane(lane_n)
+function running_in_lane(lane_n)
   return running_count(lane_counts, lane_deltas, 'l', lane_n)
 end
 
-local function running_of_tenant(tenant)
+function running_of_tenant(tenant)
   return running_count(tenant_counts, tenant_deltas, 't', tenant)
 end
 
 -- Adds to the running count of a task's lane and tenant.
-local function occupy(lane_n, tenant, delta)
+function occupy(lane_n, tenant, delta)
   lane_deltas[lane_n] = (lane_deltas[lane_n] or 0) + delta
   tenant_deltas[tenant] = (tenant_deltas[tenant] or 0) + delta
 end
 
-local function occupy_flush()
+function occupy_flush()
   for mark, deltas in pairs({l = lane_deltas, t = tenant_deltas}) do
     for who, delta in pairs(deltas) do
       if delta ~= 0 and call('HINCRBY', RUNNING_COUNTS, mark .. who, delta) <= 0 then
@@ -133,12 +138,12 @@ local function tenant_waits(tenant)
   return w
 end
 
-local function park_member(tenant, lane_n, score, id)
+function park_member(tenant, lane_n, score, id)
   return tenant .. '\0' .. string.char(lane_n) .. struct.pack('>d', score) .. id
 end
 
 -- Parks a task whose tenant is at its limit. Takes the record, writes it at the flush.
-local function park(id, rec)
+function park(id, rec)
   rec.state = PARKED
   rec.since = now
   rec.holder = NOBODY
@@ -161,7 +166,7 @@ end
 
 -- Puts a task where it may wait: in its lane, or parked behind others of a tenant at its limit.
 -- REC may be nil for a fresh task (then MAKE() gives its record if one is needed).
-local function place(id, lane_n, score, tenant, rec, make)
+function place(id, lane_n, score, tenant, rec, make)
   if tenant_conf(tenant).max > 0 and tenant_waits(tenant) then
     rec = rec or make()
     rec.score = score
@@ -174,7 +179,7 @@ end
 
 -- Writes what place, park and charge have gathered. Places before records: a call that fails half-way then
 -- leaves a task in a place too many, which whoever meets it drops, and never in none.
-local function place_flush()
+function place_flush()
   call_many('ZADD', PARKED_SET, park_adds)
   local woken = 0
   for lane_n, adds in pairs(lane_adds) do
@@ -189,7 +194,7 @@ local function place_flush()
 end
 
 -- Hands up to N wake tokens to whoever waits for work; the list never grows past the cap.
-local function wake(n)
+function wake(n)
   if n <= 0 then return end
   local tokens = {}
   for i = 1, math.min(n, conf.wake_cap) do tokens[i] = '1' end
@@ -236,7 +241,7 @@ local function unpark(tenant, free)
 end
 
 -- After slots of these tenants (a set) came free: what was parked for them moves on. Returns how many.
-local function unpark_all(tenants)
+function unpark_all(tenants)
   local moved = 0
   for tenant in pairs(tenants) do
     local max = tenant_conf(tenant).max
@@ -244,4 +249,6 @@ local function unpark_all(tenants)
     if free > 0 and tenant_waits(tenant) then moved = moved + unpark(tenant, math.min(free, 100)) end
   end
   return moved
+end
+
 end

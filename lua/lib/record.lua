@@ -31,6 +31,21 @@ local function rec_pack(r)
     r.fence, r.since, r.started, r.holder) .. r.tenant
 end
 
+-- Most records are plain: no flag is set, nobody waits for anything. What happens to those most often is done on the
+-- packed form, which costs a fraction of taking it apart. Where its fields begin: flags 2, lane 3, attempts 6, size 8,
+-- fence 20, since 28, started 36, holder 44, tenant 52.
+
+-- Whether RAW is a plain record of a task that runs, held by HOLDER under the fence packed in FENCE.
+local function rec_runs_plainly(raw, fence, holder)
+  local state, flags = string.byte(raw, 1, 2)
+  return state == RUNNING and flags == 0 and string.sub(raw, 20, 27) == fence and string.sub(raw, 44, 51) == holder
+end
+
+-- The same record in another state since SINCE (ms, packed as a double).
+local function rec_moved(raw, state, since)
+  return string.char(state) .. string.sub(raw, 2, 27) .. since .. string.sub(raw, 36)
+end
+
 local function has(flags, flag)
   return bit.band(flags, flag) ~= 0
 end

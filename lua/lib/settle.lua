@@ -43,47 +43,57 @@ local function settle_one(id, rec, kind, flags, delay, data)
   return requeue(id, rec)
 end
 
+-- Applies one settlement, or returns why it is not accepted. DONE: the ids that this call has settled.
+local function settle_item(inc, id, raw, fence, kind, flags, delay, data, done)
+  local rec = raw and rec_unpack(raw)
+  if not rec or rec.fence ~= fence or rec.holder ~= inc then return 'stale' end
+  if done[id] then return 'already' end
+  if rec.state == RUNNING or (rec.state == DISPATCHED and kind == RELEASE) then
+    done[id] = true
+    settle_one(id, rec, kind, flags, delay, data)
+    return nil
+  end
+  -- Redis forgot the start (it came back without its last second): the deadline returns the task.
+  if rec.state == DISPATCHED then return 'stale' end
+  heal(id, rec)
+  unheld[#unheld + 1] = inc .. id
+  uncancelling[#uncancelling + 1] = id
+  return 'already'
+end
+
 -- Applies the settlements in BLOB (items of kind, flags, id, fence, delay in ms as B B c14 d d); the data of
 -- those that carry any are ARGV from DATA_AT on. Returns {index, code, ...} for what was not accepted:
 -- already (this settlement is in force) or stale (the task is not the caller's any more).
 local function settle_batch(inc, blob, data_at)
   local n = math.floor(#blob / ITEM_SIZE)
-  local ids, kinds, marks, fences, delays = {}, {}, {}, {}, {}
+  local ids = {}
   for i = 1, n do
-    local kind, flags, id, fence, delay = struct.unpack(ITEM, blob, (i - 1) * ITEM_SIZE + 1)
-    if not (delay >= 0) then delay = 0 end -- (not a number would fail half-way)
-    delay = math.min(delay, 1e15)
-    ids[i], kinds[i], marks[i], fences[i], delays[i] = id, kind, flags, fence, delay
+    local at = (i - 1) * ITEM_SIZE
+    ids[i] = string.sub(blob, at + 3, at + 16)
   end
   local raws = hash_many(RECORDS, ids)
   local refused, done = {}, {}
   for i = 1, n do
-    local id, kind, flags = ids[i], kinds[i], marks[i]
-    local data = nil
-    if flags ~= 0 and has(flags, S_DATA) then
-      data = ARGV[data_at]
-      data_at = data_at + 1
-    end
-    local rec = raws[i] and rec_unpack(raws[i])
-    local code = nil
-    if not rec or rec.fence ~= fences[i] or rec.holder ~= inc then
-      code = 'stale'
-    elseif done[id] then
-      code = 'already'
-    elseif rec.state == RUNNING or (rec.state == DISPATCHED and kind == RELEASE) then
+    local id, raw, at = ids[i], raws[i], (i - 1) * ITEM_SIZE
+    local kind, flags = string.byte(blob, at + 1, at + 2)
+    if kind == COMPLETE and flags == 0 and raw and not done[id]
+      and rec_runs_plainly(raw, string.sub(blob, at + 17, at + 24), inc) then
       done[id] = true
-      settle_one(id, rec, kind, flags, delays[i], data)
-    elseif rec.state == DISPATCHED then
-      code = 'stale' -- Redis forgot the start (it came back without its last second): the deadline returns the task
+      succeed_plainly(id, raw, inc)
     else
-      code = 'already'
-      heal(id, rec)
-      unheld[#unheld + 1] = inc .. id
-      uncancelling[#uncancelling + 1] = id
-    end
-    if code then
-      refused[#refused + 1] = i
-      refused[#refused + 1] = code
+      local _, _, _, fence, delay = struct.unpack(ITEM, blob, at + 1)
+      if not (delay >= 0) then delay = 0 end -- (not a number would fail half-way)
+      delay = math.min(delay, 1e15)
+      local data = nil
+      if has(flags, S_DATA) then
+        data = ARGV[data_at]
+        data_at = data_at + 1
+      end
+      local code = settle_item(inc, id, raw, fence, kind, flags, delay, data, done)
+      if code then
+        refused[#refused + 1] = i
+        refused[#refused + 1] = code
+      end
     end
   end
   return refused
