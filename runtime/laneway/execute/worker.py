@@ -266,7 +266,9 @@ class Worker:
                 await asyncio.sleep(0)
                 if self._outcomes.fresh or len(got.tasks) >= want:
                     continue
-            if want > len(got.tasks) and not self._stopping:
+            if self._stopping:
+                continue  # perhaps that was the last: nothing else would tell
+            if want > len(got.tasks):
                 self._source.listen()
             await self._wait(got.again_ms)
 
