@@ -53,10 +53,11 @@ class DirectSource:
             self._news()
 
     async def exchange(self, settled: Sequence[Settlement], want: int) -> Exchange:
-        turn = await self._store.turn(self._inc, self._request, min(want, self._batch), settled)
+        want = min(want, self._batch)
+        turn = await self._store.turn(self._inc, self._request, want, settled)
         # The number moves on only after an answer, so that a repeated request gets the same tasks.
         self._request += 1
-        return Exchange(turn.status, turn.now_ms, turn.tasks, turn.refused, turn.again_ms)
+        return Exchange(turn.status, turn.now_ms, turn.tasks, turn.refused, turn.again_ms, full=len(turn.tasks) >= want)
 
     async def hand_back(self) -> int:
         return 0

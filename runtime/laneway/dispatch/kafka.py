@@ -119,7 +119,7 @@ class KafkaSource:
             return Exchange("ok", 0, [], await self._store.settle(self._inc, settled) if settled else {})
         if not settled:
             now, started = await self._start()
-            return Exchange("ok", now, started, {}, self._again(want - len(started)))
+            return Exchange("ok", now, started, {}, self._again(want - len(started)), full=bool(self._inbox))
         # Both at once. When only the settlements fail, what has started must run all the same.
         refused, began = await asyncio.gather(
             self._store.settle(self._inc, settled), self._start(), return_exceptions=True
@@ -132,7 +132,7 @@ class KafkaSource:
             return Exchange("ok", now, started, {}, self._again(want - len(started)), settled=False)
         if isinstance(refused, BaseException):
             raise refused
-        return Exchange("ok", now, started, refused, self._again(want - len(started)))
+        return Exchange("ok", now, started, refused, self._again(want - len(started)), full=bool(self._inbox))
 
     async def _start(self) -> tuple[int, list[Claimed]]:
         now, answers = await self._store.start(self._inc, [(task.id, task.fence) for task in self._starting])

@@ -261,10 +261,13 @@ class Worker:
             if not got.settled:
                 await asyncio.sleep(pause)
                 continue
+            if got.tasks and got.full:
+                # There is more: the next call is on its way while these run.
+                continue
             if got.tasks or self._outcomes.fresh:
-                # Handlers that are ready run before the next call is made.
+                # There is no more: handlers that end at once are settled by the next call.
                 await asyncio.sleep(0)
-                if self._outcomes.fresh or len(got.tasks) >= want:
+                if self._outcomes.fresh:
                     continue
             if self._stopping:
                 continue  # perhaps that was the last: nothing else would tell
