@@ -75,57 +75,80 @@ local stamp = struct.pack('>I6', now)
 local task_writes, schedule_adds, startby_adds, idem_writes = {}, {}, {}, {}
 local seen, seen_keys = {}, {}
 local accepted = 0
+
+local function accept(id, sent)
+  accepted = accepted + 1
+  seen[id] = sent
+  local at = #task_writes
+  task_writes[at + 1] = id
+  task_writes[at + 2] = stamp .. sent
+end
+
+-- Takes a task of which nothing special is said, as most are; false when it is another.
+local unlimited = conf.rate == 0 and conf.max_depth == 0 and not backlog and not conf.overrides
+  and conf.tenant.rate == 0 and conf.tenant.max == 0
+local function accept_plainly(id, sent)
+  if #id ~= ID or #sent < 7 then return false end
+  local schema, flags, lane_n, prio, _, tenant_len, idem_len = string.byte(sent, 1, 7)
+  if schema ~= SCHEMA or flags ~= 0 or prio > 9 or idem_len ~= 0 or #sent < 7 + tenant_len then return false end
+  local lane = lane_by_n[lane_n]
+  if not lane or lane.conf.gone or lane.conf.rate > 0 then return false end
+  local tenant = ''
+  if tenant_len > 0 then
+    tenant = string.sub(sent, 8, 7 + tenant_len)
+    if string.find(tenant, '\0', 1, true) then return false end
+  end
+  accept(id, sent)
+  place(id, lane_n, charge(lane_n, prio, tenant), tenant)
+  emit('submitted', id, lane_n, 0)
+  return true
+end
+
+-- Takes any other task, or says why not: code and detail.
+local function submit_one(id, sent, before)
+  local e = #id == ID and env_unpack(sent, 6) or nil
+  if not e then return 'malformed', '' end
+  if before then return same_task(before, sent, e) and 'duplicate' or 'conflict', id end
+  local lane = lane_by_n[e.lane]
+  if not lane or lane.conf.gone then return 'lane', tostring(e.lane) end
+  local first = e.idem_key and (seen_keys[e.idem_key] or key_holder(e.idem_key))
+  if first then
+    local same = string.sub(first, ID + 1) == e.idem_print
+    return same and 'duplicate' or 'conflict', string.sub(first, 1, ID)
+  end
+  if conf.max_depth > 0 and depth + accepted >= conf.max_depth then return 'depth', tostring(conf.max_depth) end
+  if backlog then return 'backlog', '1000' end
+  local wait, scope = admit(e, lane.conf)
+  if wait > 0 then return 'rate', wait .. ' ' .. scope end
+
+  accept(id, sent)
+  if e.idem_key then
+    local value = id .. e.idem_print
+    seen_keys[e.idem_key] = value
+    idem_writes[#idem_writes + 1] = e.idem_key
+    idem_writes[#idem_writes + 1] = value
+  end
+  if e.startby > 0 then
+    startby_adds[#startby_adds + 1] = now + e.startby
+    startby_adds[#startby_adds + 1] = id
+  end
+  local due = has(e.flags, E_DELAY) and now + e.when or (has(e.flags, E_AT) and e.when or 0)
+  if due > now then
+    schedule_adds[#schedule_adds + 1] = due
+    schedule_adds[#schedule_adds + 1] = id
+  else
+    local score = charge(e.lane, e.prio, e.tenant)
+    place(id, e.lane, score, e.tenant, nil, function() return rec_fresh(e, PARKED, score) end)
+  end
+  emit('submitted', id, e.lane, 0)
+end
+
 for i = 1, n do
   local id, sent = ids[i], ARGV[2 * i + 1]
-  local e = #id == ID and env_unpack(sent, 6) or nil
-  local lane = e and lane_by_n[e.lane]
   local before = known[i] and string.sub(known[i], 7) or seen[id]
-  if not e then
-    refuse(i, 'malformed', '')
-  elseif before then
-    refuse(i, same_task(before, sent, e) and 'duplicate' or 'conflict', id)
-  elseif not lane or lane.conf.gone then
-    refuse(i, 'lane', tostring(e.lane))
-  else
-    local first = nil
-    if e.idem_key then first = seen_keys[e.idem_key] or key_holder(e.idem_key) end
-    if first then
-      local same = string.sub(first, ID + 1) == e.idem_print
-      refuse(i, same and 'duplicate' or 'conflict', string.sub(first, 1, ID))
-    elseif conf.max_depth > 0 and depth + accepted >= conf.max_depth then
-      refuse(i, 'depth', tostring(conf.max_depth))
-    elseif backlog then
-      refuse(i, 'backlog', '1000')
-    else
-      local wait, scope = admit(e, lane.conf)
-      if wait > 0 then
-        refuse(i, 'rate', wait .. ' ' .. scope)
-      else
-        accepted = accepted + 1
-        seen[id] = sent
-        task_writes[#task_writes + 1] = id
-        task_writes[#task_writes + 1] = stamp .. sent
-        if e.idem_key then
-          local value = id .. e.idem_print
-          seen_keys[e.idem_key] = value
-          idem_writes[#idem_writes + 1] = e.idem_key
-          idem_writes[#idem_writes + 1] = value
-        end
-        if e.startby > 0 then
-          startby_adds[#startby_adds + 1] = now + e.startby
-          startby_adds[#startby_adds + 1] = id
-        end
-        local due = has(e.flags, E_DELAY) and now + e.when or (has(e.flags, E_AT) and e.when or 0)
-        if due > now then
-          schedule_adds[#schedule_adds + 1] = due
-          schedule_adds[#schedule_adds + 1] = id
-        else
-          local score = charge(e.lane, e.prio, e.tenant)
-          place(id, e.lane, score, e.tenant, nil, function() return rec_fresh(e, PARKED, score) end)
-        end
-        emit('submitted', id, e.lane, 0)
-      end
-    end
+  if before or not unlimited or not accept_plainly(id, sent) then
+    local code, detail = submit_one(id, sent, before)
+    if code then refuse(i, code, detail) end
   end
 end
 

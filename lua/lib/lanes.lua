@@ -60,15 +60,22 @@ local function vt_flush()
 end
 
 -- The score of a task that joins its lane now, charged to its tenant.
+local last_charge = nil -- a batch is mostly of one kind: the fields and the cost of the last
 function charge(lane_n, prio, tenant)
-  local lane_field = lane_n .. ':' .. prio
-  local lane_conf = lane_by_n[lane_n].conf
-  local who = lane_conf.fifo and '' or tenant
-  local tenant_field = lane_field .. ':' .. who
-  local start = math.max(vt_get(lane_field), vt_get(tenant_field))
+  local c = last_charge
+  if not c or c.lane_n ~= lane_n or c.prio ~= prio or c.tenant ~= tenant then
+    local fifo = lane_by_n[lane_n].conf.fifo
+    local weight = fifo and 1 or tenant_conf(tenant).w
+    local lane_field = lane_n .. ':' .. prio
+    c = {
+      lane_n = lane_n, prio = prio, tenant = tenant, lane_field = lane_field,
+      tenant_field = lane_field .. ':' .. (fifo and '' or tenant), cost = math.max(1, math.floor(COST / weight + 0.5)),
+    }
+    last_charge = c
+  end
+  local start = math.max(vt_get(c.lane_field), vt_get(c.tenant_field))
   if start >= STRIDE - COST then start = STRIDE - COST end
-  local weight = lane_conf.fifo and 1 or tenant_conf(tenant).w
-  vt_set(tenant_field, start + math.max(1, math.floor(COST / weight + 0.5)))
+  vt_set(c.tenant_field, start + c.cost)
   return (9 - prio) * STRIDE + start
 end
 

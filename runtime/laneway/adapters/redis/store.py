@@ -47,6 +47,7 @@ from laneway.ports.store import (
 
 _FINAL_KEYS = {State.SUCCEEDED: "succeeded", State.DEAD: "dead", State.CANCELLED: "cancelled", State.EXPIRED: "expired"}
 _TIMEOUT = 5.0
+_LONGEST_WAIT = 20.0
 _IDS = 100
 _ITEM = struct.Struct(">14sd")
 _HELD_ITEM = struct.Struct(">8s14sd")
@@ -68,7 +69,7 @@ class RedisStore:
         self.cluster = cluster
         self.keys = QueueKeys(namespace, queue)
         self._client = connect(url, cluster=cluster)
-        self._waiter: AnyRedis | None = None
+        self._waiter: AnyRedis | Wire | None = None
         self._wire: Wire | None = None if cluster else Wire(connect(url, timeout=None), timeout=_TIMEOUT)
         execute = self._client.execute_command if self._wire is None else self._wire.execute
         self._calls = ScriptCaller(execute, self.keys, patience=patience)
@@ -291,8 +292,10 @@ class RedisStore:
     async def _pop(self, key: str, timeout: float) -> bool:
         """A blocking pop on connections of their own, so that no other call waits behind it."""
         if self._waiter is None:
-            self._waiter = connect(self.url, cluster=self.cluster, timeout=None)
-        return bool(await self._command(self._waiter.blpop, [key], timeout))
+            client = connect(self.url, cluster=self.cluster, timeout=None)
+            self._waiter = client if self.cluster else Wire(client, timeout=_LONGEST_WAIT)
+        execute = self._waiter.execute if isinstance(self._waiter, Wire) else self._waiter.execute_command
+        return bool(await self._command(execute, "BLPOP", key, min(timeout, _LONGEST_WAIT / 2)))
 
     # -- dead letters, statistics
 
@@ -357,7 +360,9 @@ class RedisStore:
             await self._wire.close()
         await self._replication.close()
         await self._client.aclose()
-        if self._waiter is not None:
+        if isinstance(self._waiter, Wire):
+            await self._waiter.close()
+        elif self._waiter is not None:
             await self._waiter.aclose()
 
 
