@@ -11,41 +11,54 @@ if stop then return stop end
 begin_freeing()
 local inc, blob = ARGV[2], ARGV[3]
 local n = math.floor(#blob / (ID + 8))
-local ids, fences = {}, {}
-for i = 1, n do ids[i], fences[i] = struct.unpack('>c14d', blob, (i - 1) * (ID + 8) + 1) end
+local ITEM_SIZE = ID + 8
+local ids = {}
+for i = 1, n do
+  local at = (i - 1) * ITEM_SIZE
+  ids[i] = string.sub(blob, at + 1, at + ID)
+end
 local raws = hash_many(RECORDS, ids)
 local codes, attempts, seen = {}, {}, {}
-for i = 1, n do
-  local id, rec = ids[i], raws[i] and rec_unpack(raws[i])
-  local code = 0
-  if rec and rec.fence == fences[i] and rec.holder == inc then
-    if seen[id] or rec.state == RUNNING then
-      code = seen[id] == 3 and 3 or 2
-    elseif rec.state == DISPATCHED then
-      local raw = has(rec.flags, F_STARTBY) and call('HGET', TASKS, id)
-      local e = raw and env_unpack(raw)
-      if e and e.submitted + e.startby <= now then
-        unhold(id, rec)
-        finish(id, rec, EXPIRED)
-        code = 3
-      else
-        undispatched[#undispatched + 1] = id
-        if e then
-          unstartby[#unstartby + 1] = id
-          rec.flags = without(rec.flags, F_STARTBY)
-        end
-        rec.state = RUNNING
-        rec.flags = rec.flags % F_LATE
-        rec.since, rec.started = now, now
-        rec.attempts = rec.attempts + 1
-        write_record(id, rec)
-        code = 1
-      end
-      seen[id] = code
-    end
+
+-- Starts a task, or says why not: the code to answer, and its attempts.
+local function start_one(id, rec, fence)
+  if not rec or rec.fence ~= fence or rec.holder ~= inc then return 0, rec and rec.attempts or 0 end
+  if seen[id] or rec.state == RUNNING then return seen[id] == 3 and 3 or 2, rec.attempts end
+  if rec.state ~= DISPATCHED then return 0, rec.attempts end
+  local raw = has(rec.flags, F_STARTBY) and call('HGET', TASKS, id)
+  local e = raw and env_unpack(raw)
+  if e and e.submitted + e.startby <= now then
+    unhold(id, rec)
+    finish(id, rec, EXPIRED)
+    return 3, rec.attempts
   end
+  undispatched[#undispatched + 1] = id
+  if e then
+    unstartby[#unstartby + 1] = id
+    rec.flags = without(rec.flags, F_STARTBY)
+  end
+  rec.state = RUNNING
+  rec.flags = rec.flags % F_LATE
+  rec.since, rec.started = now, now
+  rec.attempts = rec.attempts + 1
+  write_record(id, rec)
+  return 1, rec.attempts
+end
+
+for i = 1, n do
+  local id, raw = ids[i], raws[i]
+  local packed = string.sub(blob, i * ITEM_SIZE - 7, i * ITEM_SIZE)
+  local code, attempt
+  if raw and not seen[id] and rec_plainly(raw, DISPATCHED, packed, inc) then
+    undispatched[#undispatched + 1] = id
+    write_packed(id, rec_begun(raw))
+    code, attempt = 1, rec_attempts(raw) + 1
+  else
+    code, attempt = start_one(id, raw and rec_unpack(raw), struct.unpack('>d', packed))
+  end
+  if code == 1 or code == 3 then seen[id] = code end
   codes[i] = string.char(code)
-  attempts[i] = struct.pack('>H', rec and rec.attempts or 0)
+  attempts[i] = struct.pack('>H', attempt)
 end
 local ready, freed = finish_flush()
 wake(math.max(ready, math.min(1, freed)))

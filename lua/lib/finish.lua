@@ -12,9 +12,14 @@ local leave = {parked = {}, scheduled = {}, lanes = {}} -- the places that waiti
 local revived = {keys = {}, writes = {}}                -- idempotency keys that live on, and those to be held again
 local finished_bytes = 0
 
+local function write_packed(id, packed)
+  local n = #record_writes
+  record_writes[n + 1] = id
+  record_writes[n + 2] = packed
+end
+
 local function write_record(id, rec)
-  record_writes[#record_writes + 1] = id
-  record_writes[#record_writes + 1] = rec_pack(rec)
+  write_packed(id, rec_pack(rec))
 end
 
 -- Appends one error (msgpack) to those kept for the task.
@@ -77,13 +82,10 @@ local function finish(id, rec, state)
 end
 
 -- What unhold and finish do for a task that ran plainly and has succeeded, on its packed record.
-local now_packed = struct.pack('>d', now)
 local function succeed_plainly(id, raw, holder)
-  local lane_n, _, _, high, low = string.byte(raw, 3, 7)
+  local lane_n = string.byte(raw, 3)
   local tenant = string.sub(raw, 52)
-  local n = #record_writes
-  record_writes[n + 1] = id
-  record_writes[n + 2] = rec_moved(raw, SUCCEEDED, now_packed)
+  write_packed(id, rec_moved(raw, SUCCEEDED))
   local adds, ids = final_adds[SUCCEEDED], done_ids[SUCCEEDED]
   if not adds then
     adds = {}
@@ -93,7 +95,7 @@ local function succeed_plainly(id, raw, holder)
     ids = {}
     done_ids[SUCCEEDED] = ids
   end
-  n = #adds
+  local n = #adds
   adds[n + 1] = now
   adds[n + 2] = id
   ids[#ids + 1] = id
@@ -101,7 +103,7 @@ local function succeed_plainly(id, raw, holder)
   occupy(lane_n, tenant, -1)
   freed_tenants[tenant] = true
   finished_bytes = finished_bytes + struct.unpack('>I4', raw, 8)
-  emit('succeeded', id, lane_n, high * 256 + low)
+  emit('succeeded', id, lane_n, rec_attempts(raw))
 end
 
 -- Sends a task to wait until DUE (ms).

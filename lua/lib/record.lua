@@ -35,15 +35,28 @@ end
 -- packed form, which costs a fraction of taking it apart. Where its fields begin: flags 2, lane 3, attempts 6, size 8,
 -- fence 20, since 28, started 36, holder 44, tenant 52.
 
--- Whether RAW is a plain record of a task that runs, held by HOLDER under the fence packed in FENCE.
-local function rec_runs_plainly(raw, fence, holder)
-  local state, flags = string.byte(raw, 1, 2)
-  return state == RUNNING and flags == 0 and string.sub(raw, 20, 27) == fence and string.sub(raw, 44, 51) == holder
+-- Whether RAW is a plain record in STATE, held by HOLDER under the fence packed in FENCE.
+local function rec_plainly(raw, state, fence, holder)
+  local is, flags = string.byte(raw, 1, 2)
+  return is == state and flags == 0 and string.sub(raw, 20, 27) == fence and string.sub(raw, 44, 51) == holder
 end
 
--- The same record in another state since SINCE (ms, packed as a double).
-local function rec_moved(raw, state, since)
-  return string.char(state) .. string.sub(raw, 2, 27) .. since .. string.sub(raw, 36)
+local function rec_attempts(raw)
+  local high, low = string.byte(raw, 6, 7)
+  return high * 256 + low
+end
+
+local now_packed = struct.pack('>d', now)
+
+-- The same record in another state from now on.
+local function rec_moved(raw, state)
+  return string.char(state) .. string.sub(raw, 2, 27) .. now_packed .. string.sub(raw, 36)
+end
+
+-- The same record, running from now on, with one attempt more.
+local function rec_begun(raw)
+  return string.char(RUNNING) .. string.sub(raw, 2, 5) .. struct.pack('>H', rec_attempts(raw) + 1)
+    .. string.sub(raw, 8, 27) .. now_packed .. now_packed .. string.sub(raw, 44)
 end
 
 local function has(flags, flag)

@@ -77,7 +77,7 @@ local function settle_batch(inc, blob, data_at)
     local id, raw, at = ids[i], raws[i], (i - 1) * ITEM_SIZE
     local kind, flags = string.byte(blob, at + 1, at + 2)
     if kind == COMPLETE and flags == 0 and raw and not done[id]
-      and rec_runs_plainly(raw, string.sub(blob, at + 17, at + 24), inc) then
+      and rec_plainly(raw, RUNNING, string.sub(blob, at + 17, at + 24), inc) then
       done[id] = true
       succeed_plainly(id, raw, inc)
     else

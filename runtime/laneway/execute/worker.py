@@ -84,6 +84,7 @@ class Worker:
         self._loop_task: asyncio.Task[None] | None = None
         self._tick_task: asyncio.Task[None] | None = None
         self.done = 0
+        self._paced_at, self._paced_done, self._seen_pace = time.monotonic(), 0, 0.0
         self.stale = 0
         self.draining = asyncio.Event()
 
@@ -149,9 +150,23 @@ class Worker:
         slots = self.settings.slots
         if self._source.mode != "kafka":
             return slots
+        return slots + max(1, min(int(self._pace() * self.settings.credit_ms), self.settings.credit_max))
+
+    def _pace(self) -> float:
+        """Tasks per ms that this worker gets done: seen while its slots are full, else as its handlers' durations
+        would allow. (All that a task costs beside its handler shows only in the first.)"""
+        now, done = time.monotonic(), self.done
+        elapsed, finished = now - self._paced_at, done - self._paced_done
+        if elapsed >= 0.25:
+            self._paced_at, self._paced_done = now, done
+            full = self._executor.busy >= self.settings.slots and finished >= self.settings.slots
+            self._seen_pace = finished / elapsed / 1000 if full else 0.0
+        if self._seen_pace:
+            return self._seen_pace
         average = self._average_ms()
-        ahead = slots if average <= 0 else int(slots * self.settings.credit_ms / max(average, 0.02))
-        return slots + max(1, min(ahead, self.settings.credit_max))
+        return (
+            self.settings.slots / max(average, 0.02) if average > 0 else self.settings.slots / self.settings.credit_ms
+        )
 
     async def _register(self) -> None:
         """Registers a new incarnation, adopting what really runs here and is still held by the last one."""
