@@ -49,7 +49,7 @@ if last ~= '' then
       adopted[#adopted + 1] = order[i]
     end
   end
-  local held = call('ZRANGEBYLEX', HELD, '[' .. last, '[' .. last .. string.rep('\255', ID + 1), 'LIMIT', 0, 1000)
+  local held = call('ZRANGEBYLEX', HELD, '[' .. last, '[' .. last .. string.rep('\255', ID + 1), 'LIMIT', 0, 10000)
   local ids = {}
   for i, member in ipairs(held) do ids[i] = string.sub(member, 9) end
   local raws, moves = hash_many(RECORDS, ids), {}

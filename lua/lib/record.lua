@@ -82,8 +82,10 @@ local function env_unpack(raw, offset)
   if schema < 1 or schema > SCHEMA or prio > 9 then return nil end
   local pos = skip + 8
   local when, startby, tenant, idem_print, idem_key = 0, 0, '', nil, nil
+  if flags == 0 and idem_len > 0 then return nil end -- (a key that is not flagged would never expire)
   if flags ~= 0 then
     local timed = has(flags, E_DELAY) or has(flags, E_AT)
+    if idem_len > 0 ~= has(flags, E_IDEM) then return nil end
     local need = tenant_len + idem_len + (timed and 8 or 0) + (has(flags, E_STARTBY) and 4 or 0)
     if size < pos - 1 + need or (has(flags, E_IDEM) and idem_len < 9) then return nil end
     if timed then
@@ -95,7 +97,7 @@ local function env_unpack(raw, offset)
       startby = struct.unpack('>I4', raw, pos)
       pos = pos + 4
     end
-  elseif size < pos - 1 + tenant_len + idem_len then
+  elseif size < pos - 1 + tenant_len then
     return nil
   end
   if tenant_len > 0 then

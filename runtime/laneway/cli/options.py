@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from laneway.cli.params import KAFKA, NAME, REDIS_URL
+from laneway.cli.params import KAFKA, NAME, PORT, REDIS_URL
 
 DEFAULT_REDIS = "redis://127.0.0.1:6379"
 DEFAULT_NAMESPACE = "default"
@@ -91,6 +91,18 @@ role_options = _all(
 one_queue_option = click.option(
     "--queue", "-q", type=NAME, required=True, envvar="LANEWAY_QUEUE", show_envvar=True, help="The queue."
 )
+
+
+metrics_options = _all(
+    click.option(
+        "--metrics-port", type=PORT, default=0, show_default=True, envvar="LANEWAY_METRICS_PORT", show_envvar=True,
+        help="Where to serve metrics and health; 0: nowhere.",
+    ),
+    click.option(
+        "--metrics-host", default="0.0.0.0", show_default=True, envvar="LANEWAY_METRICS_HOST", show_envvar=True,
+        help="The address to serve them on.",
+    ),
+)  # fmt: skip
 
 
 def log_format(choice: str) -> str:

@@ -6,17 +6,13 @@ from typing import Any
 
 import click
 
-from laneway.cli.options import kafka_option, log_format, one_queue_option, role_options
-from laneway.cli.params import PORT
+from laneway.cli.options import kafka_option, log_format, metrics_options, one_queue_option, role_options
 
 
 @click.command(short_help="Run the poller of a queue.")
 @one_queue_option
 @kafka_option
-@click.option(
-    "--metrics-port", type=PORT, default=0, show_default=True, envvar="LANEWAY_METRICS_PORT",
-    show_envvar=True, help="Where to serve metrics and health; 0: nowhere.",
-)  # fmt: skip
+@metrics_options
 @role_options
 def poller(**options: Any) -> int:
     """Run the poller of a queue: due tasks, dead workers, the log of events.

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from laneway.cli.options import default_name, kafka_option, log_format, one_queue_option, role_options
-from laneway.cli.params import APP, PORT, SECONDS
+from laneway.cli.options import default_name, kafka_option, log_format, metrics_options, one_queue_option, role_options
+from laneway.cli.params import APP, SECONDS
 
 
 @click.command()
@@ -49,15 +49,7 @@ from laneway.cli.params import APP, PORT, SECONDS
     show_default=True,
     help="Replace a process that has grown to so many MB; 0: never.",
 )
-@click.option(
-    "--metrics-port",
-    type=PORT,
-    default=0,
-    show_default=True,
-    envvar="LANEWAY_METRICS_PORT",
-    show_envvar=True,
-    help="Where to serve metrics and health; 0: nowhere.",
-)
+@metrics_options
 @click.option("--name", envvar="LANEWAY_WORKER_NAME", show_envvar=True, help="The worker's name.  [default: HOST-PID]")
 @role_options
 def worker(name: str | None, **options: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ _log = get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
     """``redis`` and ``kafka`` name real servers; without ``redis`` an embedded one keeps its data in ``data`` (None: a
-    temporary folder). ``port`` is the gateway's (0: no gateway). ``app_folders`` are searched for the pools' apps."""
+    temporary folder). ``port`` is the gateway's (0: no gateway). ``metrics``: pollers and workers serve theirs on free
+    ports of loopback. ``app_folders`` are searched for the pools' apps."""
 
     redis: str | None = None
     kafka: str | None = None
     data: Path | None = None
     port: int = 8080
+    metrics: bool = False
     app_folders: tuple[Path, ...] = ()
     log_format: str = "console"
     log_level: str = "info"
@@ -45,6 +48,8 @@ class LocalStack:
         self.manifests = manifests
         self.options = options
         self.redis_url = options.redis or ""
+        #: Where pollers and workers serve metrics and health, by child's name.
+        self.metrics_urls: dict[str, str] = {}
         self._embedded: EmbeddedRedis | None = None
         self._supervisor: Supervisor | None = None
 
@@ -201,7 +206,16 @@ class LocalStack:
 
     def _poller_command(self, manifest: QueueManifests) -> list[str]:
         kafka = ["--kafka", self.options.kafka] if self.options.kafka else []
-        return _laneway("poller", "--queue", manifest.name, *kafka, *self._common())
+        port = str(self._metrics_port(f"poller-{manifest.name}"))
+        metrics = ["--metrics-port", port, "--metrics-host", "127.0.0.1"]
+        return _laneway("poller", "--queue", manifest.name, *kafka, *metrics, *self._common())
+
+    def _metrics_port(self, child: str) -> int:
+        if not self.options.metrics:
+            return 0
+        port = free_port()
+        self.metrics_urls[child] = f"http://127.0.0.1:{port}/metrics"
+        return port
 
     def _worker_children(self, manifest: QueueManifests, env: Mapping[str, str]) -> list[Child]:
         children = []
@@ -222,6 +236,8 @@ class LocalStack:
                     log_level=self.options.log_level,
                     name=f"{pool.name}-{i}",
                     cluster=self._cluster(manifest.name),
+                    metrics_port=self._metrics_port(f"worker-{pool.name}-{i}"),
+                    metrics_host="127.0.0.1",
                 )
                 children.append(
                     Child(
@@ -239,6 +255,13 @@ class LocalStack:
             await self._supervisor.stop()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _laneway(command: str, *args: str) -> list[str]:

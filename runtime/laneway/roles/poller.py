@@ -40,6 +40,7 @@ class PollerOptions:
     namespace: str = "default"
     kafka: str | None = None
     metrics_port: int = 0
+    metrics_host: str = "0.0.0.0"
     log_format: str = "console"
     log_level: str = "info"
     cluster: bool = False
@@ -112,7 +113,9 @@ async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
             for collector in (queues, HealthCollector(health)):
                 registry.register(collector)
             watch = QueueWatch(options.queue, stores[0], queues, health=health)
-            server = HttpServer(build_ops_app(health, registry), "0.0.0.0", options.metrics_port, health=health)
+            server = HttpServer(
+                build_ops_app(health, registry), options.metrics_host, options.metrics_port, health=health
+            )
             services += [watch, server]
         for service in services:
             await service.start()

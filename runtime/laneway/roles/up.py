@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from laneway.adapters.manifests import load_manifests
 from laneway.errors import ConfigError, LanewayError
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.policy.plan import plan_pool
-from laneway.roles.local import LocalOptions, LocalStack, folders_of
+from laneway.roles.local import LocalOptions, LocalStack, folders_of, free_port
 from laneway.roles.process import refuse, run_role
 
 _log = get_logger(__name__)
@@ -54,7 +53,8 @@ def run_up(options: UpOptions) -> int:
             redis=options.redis,
             kafka=options.kafka,
             data=options.data or STATE_FOLDER / "data",
-            port=options.port or _free_port(),
+            port=options.port or free_port(),
+            metrics=True,
             app_folders=folders_of(options.paths),
             log_format=options.log_format,
             log_level=options.log_level,
@@ -72,17 +72,20 @@ async def _up(stack: LocalStack, options: UpOptions, stop: asyncio.Event) -> int
     state = STATE_FOLDER / "up.json"
     state.parent.mkdir(exist_ok=True)
     url = f"http://127.0.0.1:{stack.options.port}"
-    state.write_text(
+    written = state.with_suffix(".tmp")
+    written.write_text(
         json.dumps(
             {
                 "redis": stack.redis_url,
                 "gateway": url,
                 "namespace": stack.namespace,
                 "queues": stack.queues,
+                "metrics": stack.metrics_urls,
                 "pid": os.getpid(),
             }
         )
     )
+    written.replace(state)  # whoever reads it finds all of it or nothing
     try:
         _show(stack, url)
         await stop.wait()
@@ -125,10 +128,6 @@ def _show(stack: LocalStack, url: str) -> None:
     console.print(f"API     {url}/api/v1", soft_wrap=True)
     console.print(f"        {url}/openapi.json describes it; {url}/metrics", soft_wrap=True)
     console.print(f"Redis   {stack.redis_url}", soft_wrap=True)
+    for child, metrics in stack.metrics_urls.items():
+        console.print(f"Metrics {metrics} ({child})", soft_wrap=True)
     console.print("Stop with Ctrl-C: running tasks finish first.")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

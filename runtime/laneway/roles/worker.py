@@ -55,6 +55,7 @@ class WorkerOptions:
     recycle_tasks: int = 0
     recycle_mb: int = 0
     metrics_port: int = 0
+    metrics_host: str = "0.0.0.0"
     log_format: str = "console"
     log_level: str = "info"
     name: str = ""
@@ -153,7 +154,9 @@ async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
             registry = new_registry()
             for collector in (metrics, HealthCollector(health)):
                 registry.register(collector)
-            server = HttpServer(build_ops_app(health, registry), "0.0.0.0", options.metrics_port, health=health)
+            server = HttpServer(
+                build_ops_app(health, registry), options.metrics_host, options.metrics_port, health=health
+            )
             await server.start()
             stack.push_async_callback(server.stop)
         await worker.start()

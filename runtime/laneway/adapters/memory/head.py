@@ -37,6 +37,8 @@ def read_head(sent: bytes) -> Head | None:
     schema, flags, lane, priority, most, tenant_len, key_len = sent[:7]
     if not 1 <= schema <= SCHEMA or priority > MAX_PRIORITY:
         return None
+    if bool(flags & IDEM) != bool(key_len):
+        return None
     timed = flags & (DELAY | AT)
     need = tenant_len + key_len + (8 if timed else 0) + (4 if flags & STARTBY else 0)
     if len(sent) < 7 + need or (flags & IDEM and key_len <= _PRINT):

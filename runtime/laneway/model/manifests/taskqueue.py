@@ -192,7 +192,8 @@ class Retry(Model):
         default=3,
         ge=1,
         le=100,
-        description="Workers that a task may take down with it before it is dead, whatever maxAttempts.",
+        description="How often a task's worker may die while it runs before the task is dead; it has to have used up"
+        " maxAttempts as well.",
     )
     backoff: Backoff = Field(default_factory=Backoff, description="How long a failed task waits.")
 
