@@ -164,7 +164,8 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
         ["worker", "a.b:app", "-q", "orders", "--name", "w"], "laneway.roles.worker", "run_worker", "WorkerOptions",
         {
             **_ROLE, "app": "a.b:app", "queue": "orders", "kafka": None, "slots": 16, "threads": 16, "processes": 1,
-            "drain": 25.0, "recycle_tasks": 0, "recycle_mb": 0, "metrics_port": 0, "metrics_host": "0.0.0.0", "name": "w",
+            "drain": 25.0, "recycle_tasks": 0, "recycle_mb": 0, "metrics_port": 0,
+            "metrics_host": "0.0.0.0", "name": "w",
         },
     ),
     (
@@ -178,7 +179,8 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
         {
             "app": "a:app", "queue": "q", "redis": "redis://r:1", "namespace": "n", "kafka": "k:9092,l:9092",
             "slots": 50, "threads": 9, "processes": 2, "drain": 60.0, "recycle_tasks": 10, "recycle_mb": 512,
-            "metrics_port": 9100, "metrics_host": "0.0.0.0", "log_format": "console", "log_level": "debug", "name": "w", "cluster": True,
+            "metrics_port": 9100, "metrics_host": "0.0.0.0",
+            "log_format": "console", "log_level": "debug", "name": "w", "cluster": True,
         },
     ),
     (
