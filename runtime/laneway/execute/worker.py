@@ -159,7 +159,8 @@ class Worker:
         elapsed, finished = now - self._paced_at, done - self._paced_done
         if elapsed >= 0.25:
             self._paced_at, self._paced_done = now, done
-            full = self._executor.busy >= self.settings.slots and finished >= self.settings.slots
+            # (some slots are always between two tasks, however much there is to do)
+            full = 2 * self._executor.busy >= self.settings.slots and finished >= self.settings.slots
             self._seen_pace = finished / elapsed / 1000 if full else 0.0
         if self._seen_pace:
             return self._seen_pace
