@@ -16,21 +16,23 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from laneway.errors import ConfigError
+
 _READY_S = 30.0
 _STOP_S = 10.0
 _POLL_S = 0.005
 _SOCKET_PATH_BYTES = 100  # the kernel takes at most 107
 
 
-class MissingServer(RuntimeError):
+class MissingServer(ConfigError):
     """This machine has no redis-server that could be embedded."""
 
 
-class FolderInUse(RuntimeError):
+class FolderInUse(ConfigError):
     """Another Laneway, or a server of its, uses the data folder."""
 
 
-class ServerEnded(RuntimeError):
+class ServerEnded(ConfigError):
     """The embedded redis-server ended, or did not become ready."""
 
 
@@ -115,6 +117,19 @@ class EmbeddedRedis:
             raise
         return self
 
+    def revive(self) -> bool:
+        """Start a server that has ended by itself again, on the same data and port. False: it had not ended."""
+        if self._process is None or self.pid is not None:
+            return False
+        folder = self._log.parent
+        server = self._server_lock(folder)
+        try:
+            self._process = self._launch(find_redis_server() if self._binary is None else self._binary, folder, server)
+        finally:
+            os.close(server)
+        self._wait_ready(self._process)
+        return True
+
     def stop(self) -> None:
         """End the server: SIGTERM, then SIGKILL. Stopping twice, or before starting, is fine."""
         if self._process is not None and self._process.poll() is None:
@@ -174,7 +189,7 @@ class EmbeddedRedis:
         argv += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
         argv += ["--maxmemory-policy", "noeviction"]
         argv += ["--unixsocket", str(self._socket), "--unixsocketperm", "700"]
-        self._port = _free_port() if self._tcp else 0
+        self._port = self._choose_port(folder) if self._tcp else 0
         argv += ["--bind", "127.0.0.1", "--port", str(self._port)]
         with self._log.open("ab") as out:
             # A session of its own: Ctrl-C must reach Laneway, which then ends Redis last.
@@ -186,6 +201,18 @@ class EmbeddedRedis:
                 start_new_session=True,
                 pass_fds=(lock,),
             )
+
+    def _choose_port(self, folder: Path) -> int:
+        """The port that this folder's server had the last time, so that an address once told stays right."""
+        remembered = folder / "redis.port"
+        try:
+            port = int(remembered.read_text())
+        except (OSError, ValueError):
+            port = 0
+        if not port or not _is_free(port):
+            port = _free_port()
+            remembered.write_text(str(port))
+        return port
 
     def _wait_ready(self, process: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + _READY_S
@@ -228,6 +255,16 @@ def _lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _free_port() -> int:
