@@ -55,7 +55,11 @@ FIELDS: dict[str, tuple[bytes, int, str, str | None, str]] = {
     "NaN": (b'{"type": "mail", "delay": NaN}', 400, "malformed-json", None, "invalid character"),
     "byte order mark": (b'\xef\xbb\xbf{"type": "mail"}', 400, "malformed-json", None, "byte 0"),
     "not UTF-8": (b'{"type": "m\xffil"}', 400, "malformed-json", None, "it is not UTF-8"),
-    "half a surrogate": (b'{"type": "\\ud800"}', 400, "malformed-json", None, "the body must be JSON"),
+    "half a surrogate": (b'{"type": "\\ud800"}', 400, "malformed-json", None, "a lone surrogate"),
+    "a surrogate before another character": (
+        b'{"type": "\\ud800\\u0041"}', 400, "malformed-json", None, "a lone surrogate (\\ud800 to \\udfff)",
+    ),
+    "the second half alone": (b'{"type": "\\udc00"}', 400, "malformed-json", None, "a lone surrogate"),
     "nested too deeply": (
         b'{"type": "mail", "payload": {"a": ' + b"[" * 2_000 + b"]" * 2_000 + b"}}", 400, "malformed-json", None,
         "it is nested too deeply",
@@ -109,6 +113,7 @@ FIELDS: dict[str, tuple[bytes, int, str, str | None, str]] = {
     ),
     "run-at no time": (task(runAt="tomorrow"), 422, "invalid-task", "runAt", "like 2030-01-31T08:00:00Z"),
     "run-at a number": (task(runAt=1893456000), 422, "invalid-task", "runAt", "RFC 3339"),
+    "run-at with 1970 itself": (task(runAt="1970-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "runAt must be"),
     "run-at before 1970": (task(runAt="1969-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "after 1970"),
     "delay and run-at": (
         task(delay=5, runAt="2030-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "give delay or runAt, not both",
@@ -120,6 +125,12 @@ FIELDS: dict[str, tuple[bytes, int, str, str | None, str]] = {
     "backoff a number": (task(backoff=2), 422, "invalid-task", "backoff", "any of base, factor, cap and jitter"),
     "backoff with a negative base": (task(backoff={"base": -1}), 422, "invalid-task", "backoff.base", "not -1"),
     "backoff that shrinks": (task(backoff={"factor": 0.5}), 422, "invalid-task", "backoff.factor", "from 1 to 100"),
+    "backoff with a base over its cap": (
+        task(backoff={"base": 5, "cap": 1}), 422, "invalid-task", "backoff.base", "at most backoff.cap",
+    ),
+    "backoff with a base over the usual cap": (
+        task(backoff={"base": 7200}), 422, "invalid-task", "backoff.base", "(3600 unless given), not 7200",
+    ),
     "backoff with too much jitter": (task(backoff={"jitter": 2}), 422, "invalid-task", "backoff.jitter", "0 to 1"),
     "backoff with an unknown field": (
         task(backoff={"bass": 1}), 422, "invalid-task", "backoff.bass", "did you mean backoff.base?",
@@ -243,6 +254,52 @@ async def test_a_bad_request_is_refused_saying_what_would_be_right(
     assert problem["type"] == f"urn:laneway:problem:{kind}"
     assert message in problem["detail"]
     assert (await store.stats()).counts["submitted"] == 0
+
+
+def many(count: int, most: int) -> bytes:
+    return task(**{f"startTimeou{'u' * (i % most)}{i}": 1 for i in range(count)})
+
+
+@pytest.fixture
+async def large(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(build_app({"mail": store}))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+async def test_of_a_hundred_thousand_unknown_fields_ten_are_told_and_the_rest_counted(
+    large: httpx.AsyncClient,
+) -> None:
+    answer = await large.post(TASKS, content=many(100_000, 9), headers=JSON)
+    assert answer.status_code == 422
+    assert len(answer.content) < 10_000
+    problem = answer.json()
+    assert "did you mean startTimeout?" in problem["detail"]
+    assert problem["errors"][-1]["message"] == "and 99,990 more fields that are not known"
+    assert len(problem["errors"]) == 11
+
+
+async def test_nothing_like_a_very_long_name_is_looked_for(large: httpx.AsyncClient) -> None:
+    answer = await large.post(TASKS, content=task(**{"startTimeout" * 200_000: 1}), headers=JSON)
+    assert answer.status_code == 422
+    assert len(answer.content) < 1_500
+    assert "the fields are type, payload" in answer.json()["detail"]
+
+
+async def test_the_answer_to_a_batch_of_wrong_tasks_is_bounded_and_still_has_a_result_for_each(
+    large: httpx.AsyncClient, store: RedisStore
+) -> None:
+    wrong = [many(800, 3)] * 500 + [task(labels={str(i): "x" * 300 for i in range(16)})] * 499
+    body = b"[" + b",".join([*wrong, task()]) + b"]"
+    answer = await large.post(f"{TASKS}/batch", content=body, headers=JSON)
+    assert len(answer.content) < 1_000_000
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == [422] * 999 + [201]
+    assert "did you mean" in results[0]["problem"]["detail"]
+    assert results[499]["problem"]["detail"] == "there are 800 fields that are not known"
+    assert "labels must be" in results[998]["problem"]["detail"]
+    assert len(results[998]["problem"]["errors"]) == 1
+    assert (await store.stats()).counts["submitted"] == 1
 
 
 async def test_every_wrong_field_is_named_at_once(client: httpx.AsyncClient) -> None:

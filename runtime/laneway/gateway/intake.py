@@ -28,6 +28,25 @@ _pack = msgspec.msgpack.Encoder().encode
 _UNREADABLE = (UnicodeDecodeError, RecursionError)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: Names are anybody's and as many as fit into a body, so of one object's unknown fields this many are told,
+_MAX_UNKNOWN = 10
+#: a name like it is looked for (which takes time with the square of the length) up to this length,
+_MAX_LIKENED = 64
+#: and in a batch, once this many errors are told, every further task tells its first alone.
+_MAX_TOLD = 200
+
+
+class _Room:
+    """How many errors may still be told in the answer to one request."""
+
+    def __init__(self) -> None:
+        self.left = _MAX_TOLD
+
+    def problem(self, errors: list[FieldError]) -> Problem:
+        told = errors[: max(1, self.left)]
+        self.left -= min(self.left, len(told))
+        return invalid(told)
+
 
 class _Field(NamedTuple):
     type: Any
@@ -62,15 +81,15 @@ def read_task(raw: bytes, key: str | None = None, trace: str | None = None) -> N
     try:
         body = _one(raw)
     except msgspec.ValidationError:
-        raise invalid(_explain(parse(raw))) from None
+        raise invalid(_explain(parse(raw), _MAX_UNKNOWN)) from None
     except (msgspec.DecodeError, *_UNREADABLE) as error:
-        raise not_json(error) from None
+        raise not_json(error, raw) from None
     if key is not None:
         if body.idempotency_key is not None and body.idempotency_key != key:
             message = "idempotencyKey must be the same as the Idempotency-Key header, or left out"
             raise invalid([FieldError("idempotencyKey", message)])
         body.idempotency_key = key
-    return _new_task(body, trace)
+    return _new_task(body, trace, _Room())
 
 
 def read_batch(raw: bytes, most: int, trace: str | None = None) -> list[NewTask | Problem]:
@@ -86,37 +105,39 @@ def read_batch(raw: bytes, most: int, trace: str | None = None) -> list[NewTask 
         parse(raw)
         raise invalid([FieldError("", "the body of a batch must be a JSON array of tasks")]) from None
     except (msgspec.DecodeError, *_UNREADABLE) as error:
-        raise not_json(error) from None
+        raise not_json(error, raw) from None
     if not items:
         raise invalid([FieldError("", "the batch must have at least one task")])
     if len(items) > most:
         detail = f"a batch has at most {most:,} tasks, not {len(items):,}: send several"
         raise Problem("batch-too-large", detail, limit=most)
+    room = _Room()
     try:
         bodies = _many(raw)
     except msgspec.ValidationError:
         parse(raw)  # whatever is no JSON at all refuses the batch whole
-        return [_read_item(item, trace) for item in items]
+        return [_read_item(bytes(item), trace, room) for item in items]
     except (msgspec.DecodeError, *_UNREADABLE) as error:
-        raise not_json(error) from None
-    return [_try_new_task(body, trace) for body in bodies]
+        raise not_json(error, raw) from None
+    return [_try_new_task(body, trace, room) for body in bodies]
 
 
-def _read_item(raw: msgspec.Raw, trace: str | None) -> NewTask | Problem:
+def _read_item(raw: bytes, trace: str | None, room: _Room) -> NewTask | Problem:
     try:
-        return read_task(bytes(raw), None, trace)
+        body = _one(raw)
+    except msgspec.ValidationError:
+        return room.problem(_explain(parse(raw), min(_MAX_UNKNOWN, room.left)))
+    return _try_new_task(body, trace, room)
+
+
+def _try_new_task(body: TaskBody, trace: str | None, room: _Room) -> NewTask | Problem:
+    try:
+        return _new_task(body, trace, room)
     except Problem as problem:
         return problem
 
 
-def _try_new_task(body: TaskBody, trace: str | None) -> NewTask | Problem:
-    try:
-        return _new_task(body, trace)
-    except Problem as problem:
-        return problem
-
-
-def _new_task(body: TaskBody, trace: str | None) -> NewTask:
+def _new_task(body: TaskBody, trace: str | None, room: _Room) -> NewTask:
     errors = _check(body)
     payload = b"\x80"
     if body.payload:
@@ -129,7 +150,7 @@ def _new_task(body: TaskBody, trace: str | None) -> NewTask:
         except RecursionError:
             errors.append(FieldError("payload", "payload must not be nested so deeply"))
     if errors:
-        raise invalid(errors)
+        raise room.problem(errors)
     task = NewTask(type=body.type, payload=payload, lane=body.lane, max_attempts=body.max_attempts, trace=trace)
     if body.priority is not None:
         task.priority = body.priority
@@ -166,8 +187,10 @@ def _check(body: TaskBody) -> list[FieldError]:
     if body.run_at is not None:
         if body.delay is not None:
             errors.append(FieldError("runAt", "give delay or runAt, not both"))
-        if body.run_at < _EPOCH:
+        if body.run_at <= _EPOCH:
             errors.append(_wrong("runAt", _TASK["runAt"].right, body.run_at.isoformat()))
+    if body.backoff is not None and body.backoff.base > body.backoff.cap:
+        errors.append(_wrong("backoff.base", "at most backoff.cap (3600 unless given)", body.backoff.base))
     for name, value in (body.labels or {}).items():
         if not 1 <= len(name) <= MAX_LABEL_NAME or not name.isprintable() or len(value) > MAX_LABEL_VALUE:
             errors.append(_wrong(f"labels.{_short(name)}", _TASK["labels"].right, {name: value}, whole="labels"))
@@ -181,23 +204,26 @@ def _is_id(text: str) -> bool:
         return False
 
 
-def _explain(value: object) -> list[FieldError]:
-    """Why a JSON value is not a task, field by field."""
+def _explain(value: object, most: int) -> list[FieldError]:
+    """Why a JSON value is not a task, field by field; ``most``: so many unknown fields are told one by one."""
     if not isinstance(value, dict):
         return [FieldError("", f"a task must be a JSON object with at least a type, not {_shown(value)}")]
-    errors = _explain_fields(value, _TASK, "")
+    errors = _explain_fields(value, _TASK, "", most)
     if isinstance(value.get("backoff"), dict):
         errors = [error for error in errors if error.field != "backoff"]
-        errors += _explain_fields(value["backoff"], _BACKOFF, "backoff.")
+        errors += _explain_fields(value["backoff"], _BACKOFF, "backoff.", most)
     return errors or [FieldError("", "the task is not of the form that the API's description gives")]
 
 
-def _explain_fields(value: dict[str, Any], fields: dict[str, _Field], prefix: str) -> list[FieldError]:
+def _explain_fields(value: dict[str, Any], fields: dict[str, _Field], prefix: str, most: int) -> list[FieldError]:
     errors = []
+    unknown = 0
     for name, given in value.items():
         field = fields.get(name)
         if field is None:
-            errors.append(_unknown(name, fields, prefix))
+            unknown += 1
+            if unknown <= most:
+                errors.append(_unknown(name, fields, prefix))
         elif not (given is None and field.optional):
             try:
                 msgspec.convert(given, field.type)
@@ -206,11 +232,14 @@ def _explain_fields(value: dict[str, Any], fields: dict[str, _Field], prefix: st
     for name, field in fields.items():
         if field.required and name not in value:
             errors.append(FieldError(prefix + name, f"{prefix}{name} is missing: it must be {field.right}"))
+    if unknown > most:
+        more = f"and {unknown - most:,} more" if most else f"there are {unknown:,}"
+        errors.append(FieldError(prefix.rstrip("."), f"{more} fields that are not known"))
     return errors
 
 
 def _unknown(name: str, fields: dict[str, _Field], prefix: str) -> FieldError:
-    close = difflib.get_close_matches(name, fields, 1)
+    close = difflib.get_close_matches(name, fields, 1) if len(name) <= _MAX_LIKENED else []
     if not close:  # start_timeout, StartTimeout ...
         plain = name.replace("_", "").replace("-", "").lower()
         close = [known for known in fields if known.lower() == plain]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from starlette.requests import Request
 
@@ -9,6 +11,8 @@ from laneway.gateway.problems import Problem
 
 # The rest of a body that is too large is not read, so the connection can't be used again.
 _CLOSE = {"Connection": "close"}
+# The first half of a character escaped, with no second half behind it.
+_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -31,8 +35,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def not_json(error: Exception) -> Problem:
-    """The problem of a body that could not be parsed."""
+def not_json(error: Exception, raw: bytes) -> Problem:
+    """The problem of a body that could not be parsed: ``raw``."""
     match error:
         case RecursionError():
             why = "it is nested too deeply"
@@ -40,6 +44,12 @@ def not_json(error: Exception) -> Problem:
             why = f"it is not UTF-8 (byte {error.start})"
         case _:
             why = str(error).removeprefix("JSON is malformed: ")
+            # So near the end that no second half would fit, it is called truncated.
+            if "surrogate" in why or ("truncated" in why and _HALF.search(raw, max(0, len(raw) - 16))):
+                why += (
+                    r": a lone surrogate (\ud800 to \udfff) is half a character; write both halves, high and low, "
+                    "or the character itself"
+                )
     return Problem("malformed-json", f"the body must be JSON: {why}")
 
 
@@ -52,7 +62,7 @@ def parse(raw: bytes) -> object:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise not_json(error) from None
+        raise not_json(error, raw) from None
 
 
 def _check_type(request: Request) -> None:
