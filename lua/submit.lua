@@ -56,10 +56,16 @@ end
 
 -- The task that holds an idempotency key. A key whose task is neither here nor finished was written by a
 -- call that failed before it wrote the task: it holds nothing.
+local over = {}
 local function key_holder(key)
   local value = call('HGET', IDEM, key)
   if not value then return nil end
-  if call('HEXISTS', TASKS, string.sub(value, 1, ID)) == 0 and not call('ZSCORE', IDEMEXP, key) then return nil end
+  local ends = call('ZSCORE', IDEMEXP, key)
+  if ends and tonumber(ends) <= now then
+    over[#over + 1] = key -- its time is over, though no sweep has been here
+    return nil
+  end
+  if not ends and call('HEXISTS', TASKS, string.sub(value, 1, ID)) == 0 then return nil end
   return value
 end
 
@@ -157,6 +163,7 @@ end
 if accepted > 0 then
   emit_flush()
   bucket_flush()
+  call_many('ZREM', IDEMEXP, over)
   call_many('HSET', IDEM, idem_writes)
   call_many('ZADD', STARTBY_SET, startby_adds)
   call_many('ZADD', SCHEDULED_SET, schedule_adds)

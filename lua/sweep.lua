@@ -1,6 +1,6 @@
 -- sweep: mends slowly what slipped: running counts, forgotten idempotency keys, parked tenants with room, idle state.
 -- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers buckets lanes*
--- ARGV: conf, cursor (a tenant, '' to begin), limit
+-- ARGV: conf, cursor ('' to begin, else what the last call returned), limit
 -- RETURNS: {'ok', now, next cursor ('' when done), unparked, keys forgotten}
 -- IDEMPOTENT: yes
 -- USES: base record outbox lanes finish slots
@@ -48,33 +48,44 @@ if ARGV[2] == '' then
   count_slots()
 end
 
-local keys = call('ZRANGEBYSCORE', IDEMEXP, '-inf', now, 'LIMIT', 0, limit)
+local KEYS_AT_ONCE = 500
+local keys = call('ZRANGEBYSCORE', IDEMEXP, '-inf', now, 'LIMIT', 0, KEYS_AT_ONCE)
 call_many('ZREM', IDEMEXP, keys)
 call_many('HDEL', IDEM, keys)
 
+-- The cursor is '=' and the tenant seen last (which may be the one without a name), or '~' when only keys are left.
 local cursor, unparked = ARGV[2], 0
-for _ = 1, limit do
-  local from = cursor == '' and '-' or '(' .. cursor .. '\1'
+for _ = 1, cursor == '~' and 0 or limit do
+  local from = cursor == '' and '-' or '(' .. string.sub(cursor, 2) .. '\1'
   local member = call('ZRANGEBYLEX', PARKED_SET, from, '+', 'LIMIT', 0, 1)[1]
   if not member then
-    cursor = ''
+    cursor = '~'
     break
   end
-  cursor = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
-  unparked = unparked + unpark_all({[cursor] = true})
+  local tenant = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
+  cursor = '=' .. tenant
+  unparked = unparked + unpark_all({[tenant] = true})
 end
+if cursor == '~' and #keys < KEYS_AT_ONCE then cursor = '' end
 
 -- Idle tenants leave their virtual time and their (full) buckets behind.
 for _, key in ipairs({VTIME, BUCKETS}) do
-  if call('HLEN', key) > 10000 then
+  if call('HLEN', key) > 1000 then
     local from = call('HGET', META, 'scan:' .. key) or '0'
-    local page = call('HSCAN', key, from, 'COUNT', 100)
+    local page = call('HSCAN', key, from, 'COUNT', 500)
     local idle = {}
     for i = 1, #page[2], 2 do
       local field, value = page[2][i], page[2][i + 1]
       if key == VTIME then
-        local lane_field = string.match(field, '^(%d+:%d):')
-        if lane_field and tonumber(value) <= vt_get(lane_field) then idle[#idle + 1] = field end
+        -- A tenant's time counts only while it is ahead of its lane's. An empty lane moves up to it: nobody waits there.
+        local lane_n, lane_field = string.match(field, '^((%d+):%d):')
+        lane_n, lane_field = tonumber(lane_field), lane_n
+        local lane = lane_n and lane_by_n[lane_n]
+        local empty = not lane or call('ZCARD', lane.key) == 0
+        if lane_field and (empty or tonumber(value) <= vt_get(lane_field)) then
+          idle[#idle + 1] = field
+          if lane and tonumber(value) > vt_get(lane_field) then vt_set(lane_field, tonumber(value)) end
+        end
       else
         local tokens, at = struct.unpack('>dd', value)
         local t = string.sub(field, 1, 1) == 't' and tenant_conf(string.sub(field, 2))

@@ -102,6 +102,12 @@ local function take_one(id, raw, rec, score, lane, limited, next_holder, state)
     return LEFT
   end
   if not e then return LEFT end -- a place left by a submission that failed half-way
+  -- A task that waits elsewhere or is held stands here by a call that failed half-way: the record decides. One that
+  -- nobody holds, though its record says so, was being claimed by such a call, and is taken now.
+  if rec and rec.state ~= QUEUED then
+    local held = (rec.state == RUNNING or rec.state == DISPATCHED) and call('ZSCORE', HELD, rec.holder .. id)
+    if held or rec.state == SCHEDULED or rec.state == PARKED then return LEFT end
+  end
   rec = rec or rec_fresh(e, QUEUED, score)
   rec.score = score
   if e.startby > 0 and has(rec.flags, F_STARTBY) and e.submitted + e.startby <= now then

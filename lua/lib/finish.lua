@@ -60,6 +60,7 @@ end
 
 -- Brings a task to one of its ends.
 local function finish(id, rec, state)
+  freed_tenants[rec.tenant] = true -- (one that was unparked and has not run yet made room as well)
   rec.state = state
   rec.since = now
   if rec.flags ~= 0 then rec.flags = without(without(rec.flags, F_CANCEL), F_SUSPECT) end

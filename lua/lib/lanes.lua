@@ -10,7 +10,7 @@ local mend = nil        -- (set by finish) puts a task whose record says that it
 
 -- What other parts use; the rest is local to the block below (a Lua function may have 200 locals at once).
 local tenant_conf, vt_get, charge, advance, restored, running_in_lane, running_of_tenant, occupy, occupy_flush
-local park_member, park, place, place_flush, wake, unpark_all
+local park_member, park, place, place_flush, wake, unpark_all, vt_set
 do
 local COST = 256               -- virtual time of one task at weight 1; weights go to 256
 
@@ -44,7 +44,7 @@ function vt_get(field)
   return v
 end
 
-local function vt_set(field, value)
+function vt_set(field, value)
   vt_cache[field] = value
   vt_dirty[field] = value
 end

@@ -43,6 +43,7 @@ class KafkaSource:
         self._seen: OrderedDict[tuple[bytes, int], None] = OrderedDict()
         self._news: Callable[[], None] = lambda: None
         self._pump: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[None] | None = None
         self._stopped = False
         self.corrupt = 0
 
@@ -84,10 +85,15 @@ class KafkaSource:
                     now = asyncio.get_running_loop().time()
                     if now - committed > _COMMIT_EVERY:
                         committed = now
-                        await self._reader.commit()
+                        self._commit_soon()
             except LanewayError as error:
                 log.warning("reading from kafka failed, going on", error=str(error))
                 await asyncio.sleep(0.5)
+
+    def _commit_soon(self) -> None:
+        """Beside the reading: a slow group coordinator must not hold up tasks."""
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._reader.commit(), name="laneway-commit")
 
     def _receive(self, value: bytes) -> None:
         try:
@@ -168,4 +174,6 @@ class KafkaSource:
 
     async def close(self) -> None:
         await self._end_pump()
+        if self._committing is not None:
+            await asyncio.gather(self._committing, return_exceptions=True)
         await self._reader.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+import msgspec
+
 from laneway.ports.store import Claimed
 
 
@@ -32,11 +34,19 @@ class TaskReader(Protocol):
         ...
 
 
+class Unpublished(msgspec.Struct):
+    """A dispatched task that was not acknowledged. ``too_large``: it never will be."""
+
+    incarnation: bytes
+    task: Claimed
+    too_large: bool
+
+
 class TaskPublisher(Protocol):
     """Publishes dispatched tasks to their workers' partitions."""
 
-    async def publish(self, tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[tuple[bytes, Claimed]]:
-        """Publishes (incarnation, partition, task); returns those (incarnation, task) that were not acknowledged."""
+    async def publish(self, tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[Unpublished]:
+        """Publishes (incarnation, partition, task); returns those that were not acknowledged."""
         ...
 
     async def close(self) -> None:

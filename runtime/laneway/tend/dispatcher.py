@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 from laneway.errors import LanewayError
 from laneway.kit.health import Health
+from laneway.kit.ids import id_text
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
-from laneway.ports.log import TaskPublisher
+from laneway.model.record import AttemptError, encode_error
+from laneway.model.settlement import Kind, Settlement
+from laneway.ports.log import TaskPublisher, Unpublished
 from laneway.ports.store import Claimed, TaskStore
 
 _log = get_logger(__name__)
@@ -79,14 +82,27 @@ class Dispatcher(Service):
         if not failed:
             self._away = 0
             return
-        # What was perhaps published all the same comes with a fence that is stale by then, and is dropped.
-        self._away += 1
         try:
-            returned = await self._store.release([(inc, task.id, task.fence) for inc, task in failed])
+            for each in failed:
+                if each.too_large:
+                    await self._bury(each)
+            lost = [(each.incarnation, each.task.id, each.task.fence) for each in failed if not each.too_large]
+            if lost:
+                # What was perhaps published all the same comes with a fence that is stale by then, and is dropped.
+                self._away += 1
+                returned = await self._store.release(lost)
+                _log.warning("kafka has not taken tasks; they went back", failed=len(lost), returned=returned)
         except LanewayError as error:
             _log.warning("kafka has not taken tasks; they go back by their deadline", error=str(error))
-            return
-        _log.warning("kafka has not taken tasks; they went back", failed=len(failed), returned=returned)
+
+    async def _bury(self, each: Unpublished) -> None:
+        """A task that no record can carry would come back for ever, and hold up all behind it: it is dead."""
+        size = len(each.task.envelope)
+        reason = f"its envelope of {size:,} bytes is larger than the topic takes: lower the queue's limits.maxPayload"
+        error = encode_error(AttemptError("too_large", reason, attempt=each.task.attempt + 1))
+        await self._store.start(each.incarnation, [(each.task.id, each.task.fence)])
+        await self._store.settle(each.incarnation, [Settlement(Kind.DEAD, each.task.id, each.task.fence, data=error)])
+        _log.error("a task is too large for kafka and dead", task=id_text(each.task.id), size=size)
 
     async def on_stop(self) -> None:
         if self._publishing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 
@@ -69,6 +70,21 @@ class DeadLetter(msgspec.Struct):
 
 
 _encode = msgspec.json.Encoder().encode
+
+#: Bytes of a dead letter's payload that are told in full; of a larger one only its size.
+_TOLD_BYTES = 700_000
+
+
+def told(payload: bytes) -> object:
+    """A payload as JSON can tell it. What JSON has no form for is told as base64 of msgpack; nothing is raised, since
+    one payload that can't be told would hold up all that happened after it."""
+    if len(payload) > _TOLD_BYTES:
+        return {"omitted": "larger than a dead letter tells; laneway task show ID has it", "bytes": len(payload)}
+    try:
+        text = _encode(payload_object(payload))
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        return {"msgpack": base64.b64encode(payload).decode()}
+    return msgspec.Raw(text)
 
 
 class Relay(Service):
@@ -147,7 +163,7 @@ class Relay(Service):
             rec.attempts if rec else 0,
             view.envelope.submitted_ms,
             entry.at_ms,
-            payload_object(body.payload),
+            told(body.payload),
             body.labels or {},
             view.errors,
         )

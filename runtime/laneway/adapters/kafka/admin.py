@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from laneway.adapters.kafka.names import Topics
+from laneway.adapters.kafka.publisher import MAX_REQUEST
 from laneway.errors import Unavailable
 
 
@@ -22,10 +23,11 @@ async def ensure_topics(bootstrap: str, topics: Topics, *, partitions: int, repl
         await asyncio.wait_for(admin.start(), 10)
         known = set(await admin.list_topics())
         hour = str(3_600_000)
+        large = {"max.message.bytes": str(MAX_REQUEST)}
         wanted = [
-            NewTopic(topics.tasks, partitions, replication, topic_configs={"retention.ms": hour}),
+            NewTopic(topics.tasks, partitions, replication, topic_configs={"retention.ms": hour, **large}),
             NewTopic(topics.events, 1, replication),
-            NewTopic(topics.dead, 1, replication, topic_configs={"retention.ms": "-1"}),
+            NewTopic(topics.dead, 1, replication, topic_configs={"retention.ms": "-1", **large}),
         ]
         missing = [topic for topic in wanted if topic.name not in known]
         if missing:

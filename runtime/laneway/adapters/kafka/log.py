@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from laneway.adapters.kafka.names import Topics
-from laneway.adapters.kafka.publisher import Publisher
+from laneway.adapters.kafka.publisher import Publisher, Sent
 from laneway.errors import Unavailable
+from laneway.kit.logs import get_logger
+
+_log = get_logger(__name__)
 
 #: Bytes of events that share one record.
 _PER_RECORD = 500_000
@@ -38,11 +41,14 @@ class KafkaEventLog:
     async def append(self, stream: str, records: Sequence[tuple[bytes, bytes]]) -> None:
         if stream == "events":
             records = packed(records)
-        acknowledged = await self._publisher.publish(
-            self._topics[stream], [(None, key, value) for key, value in records]
-        )
-        if not all(acknowledged):
-            raise Unavailable(f"Kafka has not acknowledged {acknowledged.count(False)} records of {stream}", 1.0)
+        sent = await self._publisher.publish(self._topics[stream], [(None, key, value) for key, value in records])
+        lost = sent.count(Sent.LOST)
+        if lost:
+            raise Unavailable(f"Kafka has not acknowledged {lost} records of {stream}", 1.0)
+        for (key, value), became in zip(records, sent, strict=True):
+            if became is Sent.TOO_LARGE:
+                # The dead-letter index in Redis has it; waiting would hold up everything behind it for ever.
+                _log.error("a record is larger than its topic takes; left out", stream=stream, key=key, size=len(value))
 
     async def close(self) -> None:
         await self._publisher.close()

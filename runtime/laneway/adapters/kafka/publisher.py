@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from enum import Enum
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -14,68 +15,99 @@ from laneway.errors import Unavailable
 MAX_RECORD = 900_000
 
 
+#: What one request may take: the largest payload that a manifest allows (16 MiB), and what goes with it.
+MAX_REQUEST = 18_874_368
+
+
+class Sent(Enum):
+    """What became of a record: TOO_LARGE for the topic, and so for ever."""
+
+    DONE = "done"
+    LOST = "lost"
+    TOO_LARGE = "too large"
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    try:
+        await asyncio.wait_for(producer.stop(), 1.0)
+    except (KafkaError, OSError, TimeoutError):
+        # What it still had is given up: its callers have been told that it was not acknowledged.
+        return
+
+
+def _outcome(future: asyncio.Future[object]) -> Sent:
+    if not future.done() or future.cancelled():
+        return Sent.LOST
+    error = future.exception()
+    if error is None:
+        return Sent.DONE
+    return Sent.TOO_LARGE if isinstance(error, MessageSizeTooLargeError) else Sent.LOST
+
+
 class Publisher:
     """A producer that is made at first use and again after it broke. Not for several event loops."""
 
     def __init__(self, bootstrap: str, *, timeout: float = 5.0) -> None:
         self._bootstrap = bootstrap
         self._timeout = timeout
+        self._making = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
 
     async def _ready(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=0,
-                max_request_size=1_048_576,
-                request_timeout_ms=int(self._timeout * 1000),
-            )
-            try:
-                await asyncio.wait_for(producer.start(), self._timeout)
-            except (KafkaError, OSError, TimeoutError) as error:
-                await producer.stop()
-                raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
-            self._producer = producer
-        return self._producer
+        async with self._making:  # one at a time: a second producer would break the order, and nobody would end it
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=0,
+                    max_request_size=MAX_REQUEST,
+                    request_timeout_ms=int(self._timeout * 1000),
+                )
+                try:
+                    await asyncio.wait_for(producer.start(), self._timeout)
+                except (KafkaError, OSError, TimeoutError) as error:
+                    await producer.stop()
+                    raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
+                self._producer = producer
+            return self._producer
 
-    async def publish(self, topic: str, records: Sequence[tuple[int | None, bytes | None, bytes]]) -> list[bool]:
+    async def publish(self, topic: str, records: Sequence[tuple[int | None, bytes | None, bytes]]) -> list[Sent]:
         """Publishes (partition, key, value) records and waits until they are acknowledged.
 
-        Returns which were; those that were not may still be in the log (an acknowledgement can be lost).
+        Returns what became of each; one that is LOST may still be in the log (an acknowledgement can be lost).
 
         Raises:
             Unavailable: Kafka can't be reached at all.
         """
         producer = await self._ready()
+        sent: list[Sent | asyncio.Future[object]] = []
         try:
-            futures = [
-                await asyncio.wait_for(producer.send(topic, value, key=key, partition=partition), self._timeout)
-                for partition, key, value in records
-            ]
-        except MessageSizeTooLargeError as error:
-            raise ValueError(f"a record for {topic} is larger than Kafka takes: {error}") from error
+            for partition, key, value in records:
+                try:
+                    sent.append(
+                        await asyncio.wait_for(producer.send(topic, value, key=key, partition=partition), self._timeout)
+                    )
+                except MessageSizeTooLargeError:
+                    sent.append(Sent.TOO_LARGE)
         except (KafkaError, OSError, TimeoutError) as error:
-            await self.reset()
+            await self._drop(producer)
             raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
-        done, late = await asyncio.wait(futures, timeout=self._timeout) if futures else (set(), set())
-        for future in done:
-            future.exception()  # (retrieved here, told in the result)
+        futures = [future for future in sent if isinstance(future, asyncio.Future)]
+        late = (await asyncio.wait(futures, timeout=self._timeout))[1] if futures else set()
+        for future in late:
+            future.add_done_callback(_outcome)  # (what it ends with is looked at, though nobody waits any more)
         if late:
-            await self.reset()
-        return [f in done and not f.cancelled() and f.exception() is None for f in futures]
+            await self._drop(producer)
+        return [_outcome(each) if isinstance(each, asyncio.Future) else each for each in sent]
 
-    async def reset(self) -> None:
-        """Drops the producer; the next publication makes a new one, with a new producer id."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            try:
-                await asyncio.wait_for(producer.stop(), 1.0)
-            except (KafkaError, OSError, TimeoutError):
-                # What it still had is given up: its callers have been told that it was not acknowledged.
-                return
+    async def _drop(self, broken: AIOKafkaProducer) -> None:
+        """Ends a producer that broke, unless another call did; the next publication makes a new one."""
+        if self._producer is broken:
+            self._producer = None
+            await _end(broken)
 
     async def close(self) -> None:
         """Ends the producer."""
-        await self.reset()
+        if self._producer is not None:
+            await self._drop(self._producer)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from laneway.adapters.kafka.names import Topics
-from laneway.adapters.kafka.publisher import MAX_RECORD, Publisher
+from laneway.adapters.kafka.publisher import MAX_RECORD, Publisher, Sent
 from laneway.adapters.kafka.records import encode_record
 from laneway.errors import Unavailable
+from laneway.ports.log import Unpublished
 from laneway.ports.store import Claimed
 
 _PER_RECORD = 200
@@ -20,15 +21,19 @@ class KafkaTaskPublisher:
         self._publisher = Publisher(bootstrap)
         self._topic = topics.tasks
 
-    async def publish(self, tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[tuple[bytes, Claimed]]:
+    async def publish(self, tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[Unpublished]:
         groups = _pack(tasks)
         records = [(partition, None, encode_record(inc, batch)) for inc, partition, batch in groups]
         try:
-            acknowledged = await self._publisher.publish(self._topic, records)
+            sent = await self._publisher.publish(self._topic, records)
         except Unavailable:
-            return [(inc, task) for inc, _, task in tasks]
+            return [Unpublished(inc, task, False) for inc, _, task in tasks]
         return [
-            (inc, task) for (inc, _, batch), ok in zip(groups, acknowledged, strict=True) if not ok for task in batch
+            # (only a record of one task can be too large: others are bounded far below)
+            Unpublished(inc, task, became is Sent.TOO_LARGE and len(batch) == 1)
+            for (inc, _, batch), became in zip(groups, sent, strict=True)
+            if became is not Sent.DONE
+            for task in batch
         ]
 
     async def close(self) -> None:

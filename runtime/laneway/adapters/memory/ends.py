@@ -43,6 +43,7 @@ def unhold(step: Step, task: Task) -> None:
 def finish(step: Step, task: Task, state: State) -> None:
     """Brings a task to one of its ends."""
     task.state = state
+    step.freed_tenants.add(task.tenant)
     task.since = step.now
     task.fresh = False
     task.flags &= ~(F_CANCEL | F_SUSPECT)

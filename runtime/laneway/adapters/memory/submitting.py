@@ -53,6 +53,8 @@ def _refusal(step: Step, id: bytes, sent: bytes, depth: int, backlog: bool) -> S
     if lane is None or lane.gone:
         return Submitted("lane", id, 0, str(head.lane))
     first = t.idem.get(head.idem_key) if head.idem_key is not None else None
+    if head.idem_key is not None and t.idem_ends.get(head.idem_key, step.now + 1) <= step.now:
+        first = None  # its time is over, though no sweep has been here
     if first is not None:
         return Submitted("duplicate" if first[1] == head.idem_print else "conflict", first[0])
     if 0 < step.conf.max_depth <= depth:
@@ -98,6 +100,7 @@ def _take(step: Step, id: bytes, sent: bytes, head: Head) -> None:
     t.submitted += 1
     if head.idem_key is not None:
         t.idem[head.idem_key] = (id, head.idem_print)
+        t.idem_ends.pop(head.idem_key, None)
     if head.start_timeout_ms > 0:
         task.flags |= F_STARTBY
         t.startby.add(id, step.now + head.start_timeout_ms)

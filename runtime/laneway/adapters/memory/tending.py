@@ -152,19 +152,22 @@ def trim(step: Step, limit: int) -> tuple[int, bool]:
     return purge(step, ids), more
 
 
+_KEYS_AT_ONCE = 500
+
+
 def sweep(step: Step, cursor: str, limit: int) -> tuple[str, int]:
     """One page of slow repairs: slots, idempotency keys past their time, parked tenants with room."""
     t = step.t
     if not cursor:
         t.count_slots()
     for key in sorted((key for key, end in t.idem_ends.items() if end <= step.now), key=t.idem_ends.__getitem__)[
-        :limit
+        :_KEYS_AT_ONCE
     ]:
         del t.idem_ends[key]
         t.idem.pop(key, None)
     unparked = 0
-    tenants = [tenant for tenant in sorted(t.parked) if not cursor or tenant > cursor]
+    tenants = [tenant for tenant in sorted(t.parked) if not cursor or tenant > cursor[1:]]
     for tenant in tenants[:limit]:
         unparked += order.unpark(step, tenant)
     step.wake(flush(step) + unparked)
-    return (tenants[limit - 1] if len(tenants) >= limit else ""), unparked
+    return ("=" + tenants[limit - 1] if len(tenants) >= limit else ""), unparked

@@ -77,7 +77,7 @@ class ScriptCaller:
             except NOT_NOW as error:
                 last: Exception = error
             except ResponseError as error:
-                if sent and is_full(error):
+                if sent and isinstance(self._refused(script, error), Unavailable):
                     raise self._unknown(script, error, sent=True) from error
                 raise self._refused(script, error) from error
             except (*AWAY, MaxConnectionsError) as error:

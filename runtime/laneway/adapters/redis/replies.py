@@ -10,8 +10,8 @@ import msgspec
 
 from laneway.kit.ids import ID_BYTES
 from laneway.model.config import QueueConfig
-from laneway.model.envelope import decode_stored
-from laneway.model.record import decode_errors, decode_record
+from laneway.model.envelope import Body, Envelope, decode_stored
+from laneway.model.record import Record, decode_errors, decode_record
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
@@ -99,13 +99,23 @@ def beat(reply: list[Any]) -> Beat:
     return Beat(status, reply[1], reply[2], split_ids(reply[3]), split_ids(reply[4]))
 
 
+def _envelope(raw: bytes, rec: Record | None) -> Envelope:
+    """The envelope; of one that can't be read, what the record knows."""
+    try:
+        return decode_stored(raw)
+    except ValueError as error:
+        body = Body("(unreadable)", b"\x80", description=str(error))
+        lane, most, tenant = (rec.lane, rec.max_attempts, rec.tenant) if rec else (0, 0, "")
+        return Envelope(lane, 0, most, tenant, body, int.from_bytes(raw[:6], "big"))
+
+
 def view(id_: bytes, envelope: bytes, record: bytes, scheduled: int, errors: bytes, result: bytes) -> TaskView | None:
     """One task of get."""
     if not envelope:
         return None
     rec = decode_record(record) if record else None
     state = rec.state if rec else (State.SCHEDULED if scheduled else State.QUEUED)
-    return TaskView(id_, state, decode_stored(envelope), rec, decode_errors(errors), result or None)
+    return TaskView(id_, state, _envelope(envelope, rec), rec, decode_errors(errors), result or None)
 
 
 def stats(reply: list[Any], config: QueueConfig) -> QueueStats:

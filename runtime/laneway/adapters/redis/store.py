@@ -218,12 +218,15 @@ class RedisStore:
             await self.config()
         run_id = await self._current_run_id()
         args = (inc, run_id, state, slots, window, b"".join(running), int(heal))
-        reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
-        if reply[0] in (b"conf", b"schema"):
+        for _ in range(5):
+            reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
+            if reply[0] == b"schema":
+                raise SchemaTooNew(_schema_message(reply[1]))
+            if reply[0] != b"conf":
+                return replies.beat(reply)
             # The beat itself counted; what depends on the lanes is told again under the new configuration.
             await self.config(reload=True)
-            reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
-        return replies.beat(reply)
+        raise Unavailable("the configuration changes faster than it can be read", 1.0)
 
     async def _current_run_id(self) -> str:
         """The run id of the server now. It is asked for on each beat: a restart in between must not go unseen."""

@@ -7,10 +7,11 @@ are what every task pays for, so they take this one. A watchdog ends calls that 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from hiredis import pack_command
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from laneway.adapters.redis.connection import AnyRedis
 
@@ -62,7 +63,8 @@ class Wire:
             late = asyncio.get_running_loop().time() - self._timeout
             for connection, began in list(self._busy.items()):
                 if began < late:
-                    await connection.disconnect(nowait=True)
+                    with suppress(OSError, RedisError):  # (however it ends, the connection is gone)
+                        await connection.disconnect(nowait=True)
 
     async def close(self) -> None:
         """Closes the connections."""
