@@ -1,6 +1,7 @@
 """The gateway on a real server: body limits, stopping, health and metrics."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -172,3 +173,70 @@ async def test_an_unexpected_error_is_a_problem_too_and_is_logged(
     assert answer.status_code == 500
     assert answer.json()["type"] == "urn:laneway:problem:internal"
     assert "ZeroDivisionError" in caplog.text
+
+
+def problem_in(answer: bytes) -> dict[str, Any]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    problem: dict[str, Any] = json.loads(body)
+    assert head.startswith(f"HTTP/1.1 {problem['status']} ".encode())
+    return problem
+
+
+LONG = b"a" * 70_000
+HEADS = {
+    "a long header": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + LONG + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: 1234567890\r\n" * 6_000 + b"\r\n",
+    "a long path": b"GET /" + LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a header that never ends": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + LONG * 8,
+    "headers that never end": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: 1234567890\r\n" * 40_000,
+    "a path that never ends": b"GET /" + LONG * 8,
+    "trailers that never end": (
+        f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+        + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: " + LONG * 8
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HEADS)
+async def test_a_head_over_the_limit_is_refused_with_a_problem(store: RedisStore, case: str) -> None:
+    async with served(store) as client:
+        problem = problem_in(await raw_request(client, HEADS[case], []))
+        assert problem["status"] == 431
+        assert problem["type"] == "urn:laneway:problem:head-too-large"
+        assert problem["limit"] == 65_536
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_heads_within_the_limit_are_taken_however_many_come_on_one_connection(store: RedisStore) -> None:
+    async with served(store) as client:
+        for _ in range(5):
+            answer = await client.get("/healthz", headers={"X-Long": "a" * 60_000})
+            assert answer.status_code == 200
+        body = b'{"type": "t", "payload": {"d": "' + b"x" * 200_000 + b'"}}'
+        answer = await client.post(TASKS, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("head", [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n"])
+async def test_what_is_not_http_is_refused_with_a_problem(store: RedisStore, head: bytes) -> None:
+    async with served(store) as client:
+        problem = problem_in(await raw_request(client, head, []))
+        assert problem["type"] == "urn:laneway:problem:malformed-request"
+
+
+async def test_a_broken_chunk_refuses_the_task_whose_body_it_is_in(store: RedisStore) -> None:
+    head = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with served(store) as client:
+        answer = await raw_request(client, head.encode() + b'c\r\n{"type":"t"}\r\nzz\r\n', [])
+        assert problem_in(answer)["type"] == "urn:laneway:problem:malformed-request"
+    assert (await store.stats()).counts["submitted"] == 0
+
+
+async def test_rubbish_behind_a_whole_request_is_not_answered_in_its_place(store: RedisStore) -> None:
+    body = b'{"type":"t"}'
+    head = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with served(store) as client:
+        answer = await raw_request(client, head.encode() + body + b"\x00\x01 rubbish\r\n\r\n", [])
+        assert b" 400 " not in answer

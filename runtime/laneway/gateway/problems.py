@@ -45,6 +45,7 @@ _AGAIN = "Try again after `retryAfterMs`; nothing was changed."
 
 _TYPES = (
     ProblemType("malformed-json", 400, "The body is not JSON", "Correct the body."),
+    ProblemType("malformed-request", 400, "The request is not HTTP/1.1", "Correct the client."),
     ProblemType("not-found", 404, "There is no such resource", "Look at `/` for what there is."),
     ProblemType("unknown-queue", 404, "There is no such queue", "Use one of `queues`."),
     ProblemType("unknown-task", 404, "There is no such task", "It never existed, or its record is no longer kept."),
@@ -82,6 +83,12 @@ _TYPES = (
     ),
     ProblemType("invalid-task", 422, "The task can't be submitted as it is", "`errors` names each wrong field."),
     ProblemType("unknown-lane", 422, "There is no such lane", "Use one of the lanes that `detail` names."),
+    ProblemType(
+        "head-too-large",
+        431,
+        "The request line and headers are over the limit",
+        "Send less: `limit` says how many bytes are taken.",
+    ),
     ProblemType("rate-limited", 429, "Over the submission rate", f"{_AGAIN} `scope` says whose rate."),
     ProblemType("internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."),
     ProblemType("queue-full", 503, "The queue is full", _AGAIN),

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from laneway.errors import ConfigError
+from laneway.gateway.wire import BoundedHttp
 from laneway.kit.health import Health
 from laneway.kit.service import Service
 
@@ -61,7 +62,7 @@ class HttpServer(Service):
         listener = self._listen()
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=BoundedHttp,
             ws="none",
             lifespan="on",
             log_config=None,
