@@ -68,6 +68,36 @@ BAD = {
         queue("{paused: !ruby/x 1}"),
         ": can't be read: could not determine a constructor for the tag",
     ),
+    "a number in base 16": (
+        queue("\n  limits:\n    maxDepth: 0x10"),
+        ":6: document 1: 0x10 is in another base: write the number in decimal",
+    ),
+    "a number in base 8": (queue("{limits: {maxDepth: 0755}}"), "0755 is in another base: write the number in decimal"),
+    "a very long number in base 2": (
+        queue(f"{{limits: {{maxDepth: 0b{'1' * 100_000}}}}}"),
+        ":4: document 1: 0b11111111111111111111111111111111111... is in another base",
+    ),
+    "a very long number in base 16": (queue(f"{{limits: {{maxDepth: 0x{'f' * 100_000}}}}}"), "is in another base"),
+    "a number in base 60": (
+        queue("\n  limits:\n    maxDepth: 1:30"),
+        ":6: document 1 (TaskQueue q): spec.limits.maxDepth: must be a whole number",
+    ),
+    "a very long number in base 60": (
+        queue(f"{{limits: {{maxDepth: 1{':1' * 100_000}}}}}"),
+        "spec.limits.maxDepth: must be a whole number",
+    ),
+    "a very long fraction in base 60": (
+        queue(f"{{limits: {{maxDepth: 1{':1' * 100_000}.5}}}}"),
+        "spec.limits.maxDepth: must be a whole number",
+    ),
+    "a whole number of 20 digits": (queue(f"{{limits: {{maxDepth: {10**19}}}}}"), "spec.limits.maxDepth: must be"),
+    "a whole number of many digits": (
+        queue(f"{{limits: {{maxDepth: {'9' * 100_000}}}}}"),
+        "spec.limits.maxDepth: must be",
+    ),
+    "a fraction of many digits": (queue(f"{{limits: {{maxDepth: 0.{'9' * 100_000}}}}}"), "maxDepth: must be"),
+    "a number over every limit": (queue("{limits: {maxDepth: 1.0e+999}}"), "1.0e+999 is no number that a manifest"),
+    "a word called a bool": (queue("{paused: !!bool perhaps}"), "can't be read: it is no tag:yaml.org,2002:bool"),
     "an infinite number": (queue("{limits: {maxDepth: .inf}}"), ".inf is no number that a manifest may hold"),
     "a list": (
         "- a\n",
@@ -451,6 +481,7 @@ def test_a_bad_manifest_is_refused_with_words_that_say_what_would_be_right(
     assert lines[0] == "1 error in the manifests:"
     assert message in lines[1]
     assert lines[1].startswith(f"{file}:")
+    assert len(lines[1]) < len(str(file)) + 600, "a message repeats no large input"
     assert len(lines) == 2
 
 

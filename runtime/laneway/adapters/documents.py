@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,13 @@ SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE_BYTES = 1024 * 1024
 MAX_NODES = 200_000
 MAX_DEPTH = 64
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+_FLOAT = re.compile(r"[-+]?(?=\.?[0-9])[0-9]{0,40}(\.[0-9]{0,40})?([eE][-+]?[0-9]{1,4})?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
+# 0b1, 0x1 and 0o1; and 0755, which is octal in YAML 1.1 and decimal in 1.2.
+_OTHER_BASE = re.compile(r"[-+]?0([bxoBXO][0-9a-fA-F_]+|[0-9_]+)")
 
 FieldPath = tuple[str | int, ...]
 
@@ -143,6 +151,28 @@ def _syntax_error(error: yaml.MarkedYAMLError, document: int) -> BadFile:
     return BadFile(f"YAML syntax{where}: {what}{hint}", mark.line + 1 if mark else 0, document)
 
 
+def _number(tag: str, text: str, line: int) -> int | float | str:
+    """A number in plain decimal notation. YAML knows more: numbers of any length, and in base 60 like ``1:30``,
+    which takes time with the square of the length; those stay text, for the field's own error."""
+    if tag == _NUMBERS[0] and _WHOLE.fullmatch(text):
+        return int(text)
+    if _OTHER_BASE.fullmatch(text):
+        raise BadFile(f"{_short(text)} is in another base: write the number in decimal", line)
+    if tag == _NUMBERS[1] or _FLOAT.fullmatch(text):
+        if _NOT_FINITE.fullmatch(text):
+            raise BadFile(f"{text} is no number that a manifest may hold", line)
+        if _FLOAT.fullmatch(text):
+            value = float(text)
+            if math.isfinite(value):
+                return value
+            raise BadFile(f"{_short(text)} is no number that a manifest may hold", line)
+    return text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 class _Reader:
     """Turns one document's nodes into values."""
 
@@ -190,13 +220,13 @@ class _Reader:
     def _scalar(self, node: yaml.Node, line: int) -> Hashable:
         if node.tag == "tag:yaml.org,2002:timestamp":
             return str(node.value)
+        if node.tag in _NUMBERS:
+            return _number(node.tag, str(node.value), line)
         try:
             value = self._construct.construct_object(node)
-        except (yaml.MarkedYAMLError, ValueError, OverflowError) as error:
-            problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)
+        except (yaml.MarkedYAMLError, ValueError, OverflowError, KeyError) as error:
+            problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else f"it is no {node.tag}"
             raise BadFile(f"can't be read: {problem}", line) from None
-        if isinstance(value, float) and not math.isfinite(value):
-            raise BadFile(f"{node.value} is no number that a manifest may hold", line)
-        if value is None or isinstance(value, str | bool | int | float):
+        if value is None or isinstance(value, str | bool):
             return value
         raise BadFile(f"values of type {node.tag} are not read", line)
