@@ -1,20 +1,24 @@
 """The executor with handlers on the event loop and in threads: every way that an attempt can end."""
 
 import asyncio
+import io
+import json
+import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.unit.executor_app import tasks
 from tests.unit.executor_bench import SECONDS, Bench, claim, error_of, result_of, until, written
 
 from laneway.errors import ConfigError
 from laneway.execute.executor import Executor
 from laneway.kit.ids import id_text
-from laneway.kit.logs import current_scope
+from laneway.kit.logs import current_scope, setup_logging
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.task import HandlerKind, TaskDef
 
@@ -35,10 +39,43 @@ async def make() -> AsyncIterator[Callable[..., Bench]]:
         assert one.executor.busy == 0
 
 
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged, as JSON lines."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    setup_logging("info", "json", stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
 Make = Callable[..., Bench]
 
 
 # -- endings
+
+
+async def test_each_attempt_that_fails_is_one_line_in_the_log_and_a_success_is_none(
+    make: Make, lines: io.StringIO
+) -> None:
+    bench = make()
+    await bench.run("echo")
+    assert lines.getvalue() == ""
+    failed = await bench.run("fails", {"kind": "value"}, attempt=2)
+    died = await bench.run("fails", {"kind": "value"}, attempt=4)
+    await bench.run("ends", {"how": "snooze", "delay": 9})
+    unknown = await bench.run("from-the-future")
+    retry, dead, snooze, stranger = map(json.loads, lines.getvalue().splitlines())
+    assert (retry["event"], retry["level"], retry["task"]) == ("attempt failed", "warning", id_text(failed.id))
+    assert (retry["type"], retry["attempt"], retry["of"], retry["again_in"]) == ("fails", 2, 4, 4.0)
+    assert retry["error"].startswith("ValueError: ")
+    assert (dead["event"], dead["level"], dead["task"]) == ("task is dead", "error", id_text(died.id))
+    assert (snooze["event"], snooze["level"], snooze["again_in"]) == ("task snoozes", "info", 9.0)
+    assert (stranger["event"], stranger["task"]) == ("attempt failed", id_text(unknown.id))
+    assert stranger["error"].startswith("unknown_type: this worker has no task type 'from-the-future'")
 
 
 async def test_a_result_is_settled_with_the_tasks_fence(make: Make) -> None:

@@ -114,7 +114,7 @@ def test_without_setup_an_application_sees_a_readable_line(caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("level", "format", "message"),
     [
-        ("loud", "json", "log level must be one of debug, info, warning, error, not 'loud'"),
+        ("loud", "json", "log level must be one of debug, info, warning, error, critical, not 'loud'"),
         ("info", "xml", "log format must be one of json, console, not 'xml'"),
     ],
 )

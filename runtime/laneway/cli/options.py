@@ -61,7 +61,7 @@ log_options = _all(
         envvar="LANEWAY_LOG_FORMAT", show_envvar=True, help="auto: console on a terminal, else json.",
     ),
     click.option(
-        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
+        "--log-level", type=click.Choice(["debug", "info", "warning", "error", "critical"]), default="info",
         show_default=True, envvar="LANEWAY_LOG_LEVEL", show_envvar=True, help="The least that is logged.",
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from laneway.errors import ConfigError, InvalidTask
+from laneway.execute.attempt_log import log_attempt
 from laneway.execute.deadlines import Deadlines
 from laneway.execute.isolation import Isolation
 from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults, wall_ms
@@ -31,6 +32,7 @@ from laneway.ports.store import Claimed
 
 log = get_logger("laneway.executor")
 
+_COMPLETE = Kind.COMPLETE
 _ASYNC, _PROCESS = HandlerKind.ASYNC, HandlerKind.PROCESS
 
 
@@ -150,17 +152,16 @@ class Executor:
             envelope = decode_stored(claimed.envelope)
         except ValueError as error:
             facts = Attempt(claimed.attempt, claimed.attempt, self._worker, now_ms)
-            self._settle_unread(claimed, outcome.of_corrupt(facts, error))
+            self._settle_unread(claimed, "(unreadable)", facts, outcome.of_corrupt(facts, error))
             return
         definition = self._tasks.get(envelope.body.type)
         if definition is None:
             facts = Attempt(claimed.attempt, envelope.max_attempts or self._defaults.max_attempts, self._worker, now_ms)
-            self._settle_unread(
-                claimed, outcome.of_unknown_type(facts, envelope.body.type, self._tasks.keys(), self._rand)
-            )
+            unknown = outcome.of_unknown_type(facts, envelope.body.type, self._tasks.keys(), self._rand)
+            self._settle_unread(claimed, envelope.body.type, facts, unknown)
             return
         if self._stopping:
-            self._settle_unread(claimed, outcome.of_drain())
+            self._hand_back(claimed)
             return
         run = Run(
             task_id,
@@ -371,14 +372,21 @@ class Executor:
             self._on_settled(
                 Settlement(decision.kind, run.id, run.fence, decision.delay_ms, decision.data, decision.crashed)
             )
+            if decision.kind is not _COMPLETE:
+                limit = run.max_attempts(self._defaults)
+                log_attempt(run.id, run.definition.name, run.attempt, limit, decision)
             if self._observe is not None:
                 self._observe(run.observation(decision.kind, decision.crashed, time.monotonic()))
         if self._idle is not None and not runs and not self._lost:
             self._idle.set()
 
-    def _settle_unread(self, claimed: Claimed, decision: Decision) -> None:
-        """Settles a task that never became a run."""
+    def _settle_unread(self, claimed: Claimed, type: str, facts: Attempt, decision: Decision) -> None:
+        """Settles a task that never became a run, for what is wrong with it."""
         self._on_settled(Settlement(decision.kind, claimed.id, claimed.fence, decision.delay_ms, decision.data))
+        log_attempt(claimed.id, type, facts.attempt, facts.max_attempts, decision)
+
+    def _hand_back(self, claimed: Claimed) -> None:
+        self._on_settled(Settlement(Kind.RELEASE, claimed.id, claimed.fence))
 
     def _replaces(self, claimed: Claimed) -> bool:
         """Whether a task that runs here already was claimed anew. The same fence is a record delivered twice."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 import structlog
 
-LEVELS = ("debug", "info", "warning", "error")
+LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("json", "console")
 
 Event = MutableMapping[str, Any]

@@ -58,6 +58,8 @@ class AttemptError(msgspec.Struct, omit_defaults=True):
 
 _error_decoder = msgspec.msgpack.Decoder(AttemptError)
 encode_error = msgspec.msgpack.Encoder().encode
+#: Raises msgspec.MsgspecError for bytes that are no error.
+decode_error = _error_decoder.decode
 
 
 def decode_errors(raw: bytes) -> list[AttemptError]:

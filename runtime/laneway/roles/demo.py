@@ -70,7 +70,11 @@ async def _demo(
     options: DemoOptions, manifests: Manifests, quickstart: Path, console: Console, stop: asyncio.Event
 ) -> int:
     local = LocalOptions(
-        redis=options.redis, kafka=options.kafka, port=0, app_folders=(quickstart,), log_level="warning"
+        redis=options.redis,
+        kafka=options.kafka,
+        port=0,
+        app_folders=(quickstart,),
+        log_level="critical",  # the burst fails hundreds of times on purpose
     )
     stack = LocalStack(manifests, local)
     async with AsyncExitStack() as cleanup:
