@@ -53,7 +53,8 @@ local keys = call('ZRANGEBYSCORE', IDEMEXP, '-inf', now, 'LIMIT', 0, KEYS_AT_ONC
 call_many('ZREM', IDEMEXP, keys)
 call_many('HDEL', IDEM, keys)
 
--- The cursor is '=' and the tenant seen last (which may be the one without a name), or '~' when only keys are left.
+-- The cursor is '=' and the tenant seen last (which may be the one without a name), or '~' when only keys and idle
+-- tenants' state are left.
 local cursor, unparked = ARGV[2], 0
 for _ = 1, cursor == '~' and 0 or limit do
   local from = cursor == '' and '-' or '(' .. string.sub(cursor, 2) .. '\1'
@@ -66,7 +67,7 @@ for _ = 1, cursor == '~' and 0 or limit do
   cursor = '=' .. tenant
   unparked = unparked + unpark_all({[tenant] = true})
 end
-if cursor == '~' and #keys < KEYS_AT_ONCE then cursor = '' end
+local more = #keys >= KEYS_AT_ONCE
 
 -- Idle tenants leave their virtual time and their (full) buckets behind.
 for _, key in ipairs({VTIME, BUCKETS}) do
@@ -96,7 +97,9 @@ for _, key in ipairs({VTIME, BUCKETS}) do
     end
     call_many('HDEL', key, idle)
     call('HSET', META, 'scan:' .. key, page[1])
+    more = more or page[1] ~= '0'
   end
 end
+if cursor == '~' and not more then cursor = '' end
 wake(finish_flush() + unparked)
 return {'ok', now, cursor, unparked, #keys}

@@ -12,6 +12,7 @@ _log = get_logger(__name__)
 
 _TRIM_PAGE = 100
 _SWEEP_PAGE = 25
+_SWEEP_PAGES = 200
 _SWEEP_EVERY = 10  # rounds
 
 
@@ -21,6 +22,7 @@ class Janitor(Service):
     def __init__(self, store: TaskStore, *, health: Health | None = None) -> None:
         super().__init__("janitor", health=health, allowed_silence=30.0)
         self._store = store
+        self._cursor = ""
 
     async def run(self) -> None:
         turn = 0
@@ -40,11 +42,11 @@ class Janitor(Service):
             self.touch()
 
     async def _sweep(self) -> None:
-        cursor = ""
-        while not self.stopping:
-            cursor, unparked = await self._store.sweep(cursor, _SWEEP_PAGE)
+        """Goes on where the last sweep was, for a bounded number of pages: the rest is for the next round."""
+        for _ in range(_SWEEP_PAGES):
+            self._cursor, unparked = await self._store.sweep(self._cursor, _SWEEP_PAGE)
             self.touch()
             if unparked:
                 _log.info("unparked tasks that had been left", count=unparked)
-            if not cursor:
+            if not self._cursor or self.stopping:
                 return
