@@ -29,7 +29,7 @@ from laneway.roles.appload import load_app
 from laneway.roles.demo_files import make_files
 from laneway.roles.demo_report import Ledger, lane_table
 from laneway.roles.local import LocalOptions, LocalStack
-from laneway.roles.process import run_role
+from laneway.roles.process import Stop, run_role
 
 _BURST, _FAIL_ALWAYS, _FAIL_ONCE = 1000, 100, 100
 _LANES = ("high", "normal", "low")
@@ -66,9 +66,7 @@ def run_demo(options: DemoOptions) -> int:
     return run_role(lambda stop: _demo(options, manifests, quickstart, console, stop))
 
 
-async def _demo(
-    options: DemoOptions, manifests: Manifests, quickstart: Path, console: Console, stop: asyncio.Event
-) -> int:
+async def _demo(options: DemoOptions, manifests: Manifests, quickstart: Path, console: Console, stop: Stop) -> int:
     local = LocalOptions(
         redis=options.redis,
         kafka=options.kafka,
@@ -88,6 +86,7 @@ async def _demo(
             console.print(str(error), style="red", markup=False)
             return 2
         cleanup.push_async_callback(stack.stop)
+        stop.now = stack.kill
         store = stack.store(stack.queues[0])
         cleanup.push_async_callback(store.close)
         await app.connect(store)
@@ -147,6 +146,7 @@ async def _submit_and_wait(
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(title, total=len(calls), state="")
         waiting: dict[bytes, None] = {}
+        dead_before = ledger.count(State.DEAD)
         for at in range(0, len(calls), 250):
             for handle in await app.submit_many(calls[at : at + 250]):
                 if not isinstance(handle, Handle):
@@ -156,7 +156,6 @@ async def _submit_and_wait(
         deadline = time.monotonic() + _DEADLINE
         while waiting and time.monotonic() < deadline:
             ids = list(waiting)
-            dead = ledger.count(State.DEAD)
             for at in range(0, len(ids), 250):
                 for view in await store.get(ids[at : at + 250]):
                     if view is not None and view.state.final:
@@ -165,8 +164,8 @@ async def _submit_and_wait(
             done = len(calls) - len(waiting)
             counts = (await store.stats()).counts
             state = f"queued {counts['queued']}, running {counts['running']}, to retry {counts['scheduled']}"
-            if dead:
-                state += f", dead {ledger.count(State.DEAD)}"
+            if dead := ledger.count(State.DEAD) - dead_before:
+                state += f", dead {dead}"
             progress.update(bar, completed=done, state=state)
             await asyncio.sleep(0.1)
         ledger.unfinished += len(waiting)

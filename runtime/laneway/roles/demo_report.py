@@ -94,7 +94,8 @@ def lane_table(ledger: Ledger, names: dict[int, str]) -> Table:
     lanes: dict[str, list[TaskView]] = defaultdict(list)
     for view in ledger.views.values():
         lanes[names.get(view.envelope.lane, str(view.envelope.lane))].append(view)
-    for name, views in lanes.items():
+    ranks = {name: rank for rank, name in enumerate(names.values())}
+    for name, views in sorted(lanes.items(), key=lambda item: ranks.get(item[0], len(ranks))):
         states = Counter(view.state for view in views)
         retried = sum(view.state is State.SUCCEEDED and _attempts(view) > 1 for view in views)
         records = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -23,6 +24,9 @@ from laneway.roles.supervisor import Child, Supervisor
 from laneway.roles.worker import WorkerOptions, worker_command
 
 _log = get_logger(__name__)
+
+#: How often it is looked whether the embedded Redis still runs (s).
+_REDIS_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class LocalStack:
         self.metrics_urls: dict[str, str] = {}
         self._embedded: EmbeddedRedis | None = None
         self._supervisor: Supervisor | None = None
+        self._redis_unwatched = asyncio.Event()
+        self._redis_watch: asyncio.Task[None] | None = None
 
     @property
     def queues(self) -> list[str]:
@@ -96,6 +102,11 @@ class LocalStack:
             raise
 
     def _check(self) -> None:
+        if self.options.port and not _is_free(self.options.port):
+            raise ConfigError(
+                f"port {self.options.port} is in use on 127.0.0.1, perhaps by another laneway up: "
+                "name another for the gateway with --port PORT, or take any free one with --port 0"
+            )
         if not self.manifests.queues:
             raise ConfigError("there is no TaskQueue in the manifests: add one (kind: TaskQueue)")
         namespaces = {queue.namespace for queue in self.manifests.queues}
@@ -130,6 +141,20 @@ class LocalStack:
         self._embedded = EmbeddedRedis(self.options.data, tcp=True)
         await asyncio.to_thread(self._embedded.start)
         self.redis_url = self._embedded.url
+        self._redis_unwatched.clear()
+        self._redis_watch = asyncio.create_task(self._watch_redis(self._embedded), name="watch-redis")
+
+    async def _watch_redis(self, embedded: EmbeddedRedis) -> None:
+        """Starts the embedded Redis again when it ended by itself: the others wait for it meanwhile."""
+        while not self._redis_unwatched.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._redis_unwatched.wait(), _REDIS_LOOK_S)
+                return
+            try:
+                if await asyncio.to_thread(embedded.revive):
+                    _log.error("the embedded Redis had ended; it runs again, on the same data", pid=embedded.pid)
+            except (ConfigError, OSError) as error:
+                _log.error("the embedded Redis ended and did not start; trying again", reason=str(error))
 
     async def configure(self) -> None:
         """Brings every queue's live configuration (and its topics) to the manifests; may be called again."""
@@ -178,7 +203,6 @@ class LocalStack:
     # -- processes
 
     def _processes(self) -> list[Child]:
-        """In stop order: the gateway first (nothing new comes in), then workers finish, then the pollers."""
         env = {
             SUPERVISOR_ENV: str(os.getpid()),
             "PYTHONPATH": os.pathsep.join(
@@ -253,8 +277,27 @@ class LocalStack:
         """Stops the processes in order, then Redis."""
         if self._supervisor is not None:
             await self._supervisor.stop()
+        if self._redis_watch is not None:
+            self._redis_unwatched.set()
+            await self._redis_watch
+            self._redis_watch = None
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
+
+    def kill(self) -> None:
+        """Ends the processes now; their tasks are handed on when others run again. :meth:`stop` does the rest."""
+        if self._supervisor is not None:
+            self._supervisor.kill()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:

@@ -24,17 +24,52 @@ SUPERVISOR_ENV = "LANEWAY_SUPERVISOR_PID"
 #: How long what is left of a process's handlers may take to end after everything else has (s).
 _STUCK_S = 0.5
 
-Main = Callable[[asyncio.Event], Awaitable[int]]
+
+class Stop(asyncio.Event):
+    """Set when the process is to stop. ``waits_for`` says what is waited for then, and ``now`` is called by every
+    further Ctrl-C: by default it ends the process at once, with code 130."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits_for: Callable[[], str] | None = None
+        self.now: Callable[[], None] = _exit_now
+        self.hurried = False
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the first asks to stop, the second to stop now."""
+        if self.is_set():
+            self.hurried = True
+            self.now()
+        else:
+            self.ask("; Ctrl-C again stops now")
+
+    def ask(self, hint: str = "") -> None:
+        """Asks to stop, and says what that waits for."""
+        if not self.is_set() and self.waits_for is not None:
+            _log.info(f"stopping: waiting for {self.waits_for()}{hint}")
+        self.set()
+
+
+def _exit_now() -> None:
+    _log.warning("stopped at once: what ran here is handed on when the lease has run out")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
+
+
+Main = Callable[[Stop], Awaitable[int]]
 
 
 def run_role(main: Main) -> int:
-    """Runs ``main(stop)`` on uvloop; ``stop`` is set by SIGTERM, SIGINT, or the supervisor's death."""
+    """Runs ``main(stop)`` on uvloop; ``stop`` is set by SIGTERM, SIGINT, or the supervisor's death. A second
+    SIGINT stops now (``stop.now``)."""
 
     async def run() -> int:
-        stop = asyncio.Event()
+        stop = Stop()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGTERM, stop.ask)
+        loop.add_signal_handler(signal.SIGINT, stop.interrupt)
         watch = asyncio.create_task(_watch_supervisor(stop))
         try:
             code = await main(stop)

@@ -38,7 +38,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts children in the order given, and stops them in that order too."""
+    """Starts children in the order given; :meth:`stop` says in which order they stop."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self.children = list(children)
@@ -85,17 +85,24 @@ class Supervisor:
         return not self._stopping
 
     async def stop(self) -> None:
-        """Stops the children one group of the same name prefix after the other: asks, waits, then kills."""
+        """Stops the children in order: the gateway, so that nothing new comes in; then the workers, all at once; then
+        the rest (pollers), which see the end of what workers leave. Each is asked, waited for, and killed after its
+        grace."""
         self._stopping = True
-        for child in self.children:
-            self._signal(child, signal.SIGTERM)
-            if not child.name.startswith("worker"):
-                await self._wait(child)
-        for child in self.children:
-            await self._wait(child)
+        for group in range(3):
+            children = [child for child in self.children if _stop_group(child) == group]
+            for child in children:
+                self._signal(child, signal.SIGTERM)
+            await asyncio.gather(*(self._wait(child) for child in children))
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+
+    def kill(self) -> None:
+        """Ends every child now. :meth:`stop`, also one that waits already, then has nothing left to wait for."""
+        self._stopping = True
+        for child in self.children:
+            self._signal(child, signal.SIGKILL)
 
     def _signal(self, child: Child, number: int) -> None:
         if child.pid is not None:
@@ -111,3 +118,9 @@ class Supervisor:
             _log.error("did not stop in time; killing it", child=child.name, grace=child.grace)
             self._signal(child, signal.SIGKILL)
             await child.process.wait()
+
+
+def _stop_group(child: Child) -> int:
+    if child.name.startswith("gateway"):
+        return 0
+    return 1 if child.name.startswith("worker") else 2

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from laneway.errors import ConfigError, LanewayError
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.policy.plan import plan_pool
 from laneway.roles.local import LocalOptions, LocalStack, folders_of, free_port
-from laneway.roles.process import refuse, run_role
+from laneway.roles.process import Stop, run_role
 
 _log = get_logger(__name__)
 
@@ -39,8 +40,9 @@ class UpOptions:
 
 
 def run_up(options: UpOptions) -> int:
-    """Runs until SIGINT or SIGTERM; SIGHUP reads the manifests again and applies what can change live. The exit code is
-    0, or 2 for wrong manifests or settings."""
+    """Runs until SIGINT or SIGTERM; SIGHUP reads the manifests again and applies what can change live, unless its
+    terminal was closed: then it stops. The exit code is 0, 2 for wrong manifests or settings, or 130 after a second
+    Ctrl-C."""
     setup_logging(options.log_level, options.log_format)
     try:
         manifests = load_manifests(options.paths, namespace=options.namespace)
@@ -63,12 +65,24 @@ def run_up(options: UpOptions) -> int:
     return run_role(lambda stop: _up(stack, options, stop))
 
 
-async def _up(stack: LocalStack, options: UpOptions, stop: asyncio.Event) -> int:
+async def _up(stack: LocalStack, options: UpOptions, stop: Stop) -> int:
+    stop.now = stack.kill
+    stop.waits_for = lambda: "running tasks"
     try:
         await stack.start()
     except ConfigError as error:
-        return refuse(error)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: _reload_soon(stack, options))
+        print(f"laneway up: {error}", file=sys.stderr)
+        return 2
+    on_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        # A closed terminal says the same as `kill -HUP`; only the first leaves without one.
+        if on_terminal and not _has_terminal():
+            stop.ask()
+        else:
+            _reload_soon(stack, options)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
     state = STATE_FOLDER / "up.json"
     state.parent.mkdir(exist_ok=True)
     url = f"http://127.0.0.1:{stack.options.port}"
@@ -89,11 +103,19 @@ async def _up(stack: LocalStack, options: UpOptions, stop: asyncio.Event) -> int
     try:
         _show(stack, url)
         await stop.wait()
-        _log.info("stopping: running tasks finish first")
     finally:
-        state.unlink(missing_ok=True)
         await stack.stop()
-    return 0
+        state.unlink(missing_ok=True)  # only now: until here client commands find the queue
+    return 130 if stop.hurried else 0
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 _reloads: set[asyncio.Task[None]] = set()

@@ -30,7 +30,7 @@ from laneway.model.task import HandlerKind
 from laneway.ports.source import Source
 from laneway.roles.appload import load_app
 from laneway.roles.observing import OutcomeObserver
-from laneway.roles.process import SUPERVISOR_ENV, configured, refuse, run_role
+from laneway.roles.process import SUPERVISOR_ENV, Stop, configured, refuse, run_role
 from laneway.roles.stores import make_store
 from laneway.roles.supervisor import RECYCLE_EXIT, Child, Supervisor
 from laneway.settle.buffer import OutcomeBuffer
@@ -85,7 +85,7 @@ def worker_command(options: WorkerOptions) -> list[str]:
     return [*command, "--cluster"] if options.cluster else command
 
 
-async def _supervise(options: WorkerOptions, stop: asyncio.Event) -> int:
+async def _supervise(options: WorkerOptions, stop: Stop) -> int:
     one = asdict(options) | {"processes": 1, "metrics_port": 0}
     children = []
     for i in range(options.processes):
@@ -96,9 +96,11 @@ async def _supervise(options: WorkerOptions, stop: asyncio.Event) -> int:
         children.append(Child(f"worker-{i}", command, {SUPERVISOR_ENV: str(os.getpid())}, grace=options.drain + 15))
     supervisor = Supervisor(children)
     await supervisor.start()
+    stop.waits_for = lambda: f"the running tasks of {options.processes} processes, up to {options.drain:g} s"
+    stop.now = supervisor.kill
     await stop.wait()
     await supervisor.stop()
-    return 0
+    return 130 if stop.hurried else 0
 
 
 def make_source(
@@ -123,7 +125,7 @@ def make_source(
     return KafkaSource(store, reader, decode_record, on_corrupt=on_corrupt)
 
 
-async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
+async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
     def new_store() -> RedisStore:
         return make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)
 
@@ -160,6 +162,7 @@ async def _work(options: WorkerOptions, app: App, stop: asyncio.Event) -> int:
             await server.start()
             stack.push_async_callback(server.stop)
         await worker.start()
+        stop.waits_for = lambda: f"{worker.executor.busy} running tasks, up to {options.drain:g} s"
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
         code = await _until_done(worker, options, stop)
         await worker.stop()
