@@ -8,6 +8,7 @@ import click
 
 from laneway.cli.options import log_format, role_options
 from laneway.cli.params import NAME, PORT
+from laneway.cli.target import resolve_role
 
 
 @click.command()
@@ -28,5 +29,6 @@ def gateway(queues: tuple[str, ...], **options: Any) -> int:
     """
     from laneway.roles.gateway import GatewayOptions, run_gateway
 
+    options |= resolve_role(options["redis"], options["namespace"])
     options["log_format"] = log_format(options["log_format"])
     return run_gateway(GatewayOptions(queues=tuple(dict.fromkeys(queues)), **options))

@@ -77,12 +77,12 @@ optional_redis_option = click.option(
 
 role_options = _all(
     click.option(
-        "--redis", type=REDIS_URL, default=DEFAULT_REDIS, show_default=True, envvar="LANEWAY_REDIS_URL",
-        show_envvar=True, help="Where Redis is.",
+        "--redis", type=REDIS_URL, envvar="LANEWAY_REDIS_URL", show_envvar=True,
+        help=f"Where Redis is.  [default: that of the laneway up in this folder, else {DEFAULT_REDIS}]",
     ),
     click.option(
-        "--namespace", type=NAME, default=DEFAULT_NAMESPACE, show_default=True, envvar="LANEWAY_NAMESPACE",
-        show_envvar=True, help="The queue's namespace.",
+        "--namespace", type=NAME, envvar="LANEWAY_NAMESPACE", show_envvar=True,
+        help=f"The queue's namespace.  [default: {DEFAULT_NAMESPACE}]",
     ),
     cluster_option,
     log_options,

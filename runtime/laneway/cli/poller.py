@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from laneway.cli.options import kafka_option, log_format, metrics_options, one_queue_option, role_options
+from laneway.cli.target import resolve_role
 
 
 @click.command(short_help="Run the poller of a queue.")
@@ -26,5 +27,6 @@ def poller(**options: Any) -> int:
     """
     from laneway.roles.poller import PollerOptions, run_poller
 
+    options |= resolve_role(options["redis"], options["namespace"])
     options["log_format"] = log_format(options["log_format"])
     return run_poller(PollerOptions(**options))

@@ -55,12 +55,27 @@ def resolve(redis: str | None, queue: str | None, namespace: str | None, cluster
         if queue is None and len(up.queues) == 1:
             queue = up.queues[0]
     if queue is None:
-        names = f"; the laneway up in this folder has {', '.join(up.queues)}" if up and up.queues else ""
+        names = ""
+        if up is not None and up.queues:
+            names = f"; the laneway up in this folder has {', '.join(up.queues)}"
+        elif redis is None:
+            names = "; no laneway up runs in this folder"
         raise click.UsageError(f"say which queue: --queue NAME, or LANEWAY_QUEUE in the environment{names}")
     namespace = namespace or DEFAULT_NAMESPACE
     if up is not None:
         click.echo(f"laneway: using queue {namespace}/{queue} of the laneway up in this folder", err=True)
     return Target(redis or (up.redis if up else DEFAULT_REDIS), queue, namespace, cluster)
+
+
+def resolve_role(redis: str | None, namespace: str | None) -> dict[str, str]:
+    """The Redis and namespace of a role: as given, else of the ``laneway up`` in this folder, else the defaults."""
+    up = _running_up() if redis is None else None
+    if up is not None:
+        click.echo(f"laneway: using the Redis of the laneway up in this folder, {_without_secret(up.redis)}", err=True)
+    return {
+        "redis": redis or (up.redis if up else DEFAULT_REDIS),
+        "namespace": namespace or (up.namespace if up else DEFAULT_NAMESPACE),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +138,10 @@ async def _config(store: TaskStore, target: Target) -> QueueConfig:
     except ConfigError as error:
         raise Failure(Exit.NOT_FOUND, str(error)) from error
     except Unavailable as error:
+        source = " (from LANEWAY_REDIS_URL)" if os.environ.get("LANEWAY_REDIS_URL") == target.redis else ""
         raise Failure(
             Exit.UNAVAILABLE,
-            f"{error}: is a Redis at {_without_secret(target.redis)}? Name another with --redis URL",
+            f"{error}: is a Redis at {_without_secret(target.redis)}{source}? Name another with --redis URL",
         ) from error
 
 

@@ -8,6 +8,7 @@ import click
 
 from laneway.cli.options import default_name, kafka_option, log_format, metrics_options, one_queue_option, role_options
 from laneway.cli.params import APP, SECONDS
+from laneway.cli.target import resolve_role
 
 
 @click.command()
@@ -68,5 +69,6 @@ def worker(name: str | None, **options: Any) -> int:
 
     if name is not None and not (1 <= len(name) <= 128 and name.isprintable()):
         raise click.BadParameter("must have 1 to 128 printable characters", param_hint="'--name'")
+    options |= resolve_role(options["redis"], options["namespace"])
     options["log_format"] = log_format(options["log_format"])
     return run_worker(WorkerOptions(name=name or default_name(), **options))
