@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from laneway import (
     ConfigError,
     Handle,
     IdempotencyConflict,
+    InvalidTask,
     LanewayError,
     OutcomeUnknown,
     QueueFull,
@@ -325,3 +327,12 @@ def test_an_app_used_in_one_event_loop_after_another_connects_in_each(redis7_url
 
     asyncio.run(prepare())
     assert asyncio.run(once()) != asyncio.run(once())
+
+
+async def test_arguments_by_name_whose_names_are_no_text_are_refused_and_nothing_is_submitted(
+    app: App, store: RedisStore
+) -> None:
+    odd: Any = {1: "one"}
+    with pytest.raises(InvalidTask, match="one map of arguments by name"):
+        await app.submit(app.call("elsewhere", odd))
+    assert (await store.stats()).counts["submitted"] == 0

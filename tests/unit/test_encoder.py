@@ -104,12 +104,62 @@ def test_more_kinds_of_tasks_than_are_remembered_are_still_encoded_right() -> No
         assert encoder.encode(task) == plainly(task)
 
 
-def test_equal_numbers_of_another_type_do_not_slip_in_through_what_is_remembered() -> None:
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ({"priority": 1}, {"priority": True}),
+        ({"priority": 1}, {"priority": 1.0}),
+        ({"max_attempts": 1}, {"max_attempts": True}),
+        ({"max_attempts": 4}, {"max_attempts": 4.0}),
+        ({"timeout": 1.0}, {"timeout": True}),
+        ({"start_timeout": 1}, {"start_timeout": True}),
+        ({"backoff": Backoff(factor=1.0)}, {"backoff": Backoff(factor=True)}),
+    ],
+)
+def test_equal_numbers_of_another_type_do_not_slip_in_through_what_is_remembered(
+    right: dict[str, Any], wrong: dict[str, Any]
+) -> None:
     encoder = Encoder(CONFIG)
-    encoder.encode(NewTask(type="t", priority=4))
-    odd: Any = 4.0
-    sent = encoder.encode(NewTask(type="t", priority=odd, key="k"))
-    assert decode_stored(STAMP + sent).priority == 4
+    for more in ({}, {"key": "k"}):
+        encoder.encode(NewTask(type="t", **right, **more))
+        with pytest.raises(InvalidTask):
+            encoder.encode(NewTask(type="t", **wrong, **more))
+
+
+MAPS = [
+    {"a": 1}, {str(i): i for i in range(20)}, {str(i): i for i in range(70_000)}, {"a": {1: [None, b"x"]}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", MAPS, ids=["one", "map16", "map32", "a number as a key within"])
+def test_maps_of_every_header_are_payloads(value: dict[str, Any]) -> None:
+    payload = msgspec.msgpack.encode(value)
+    encoder = Encoder(QueueConfig(lanes=CONFIG.lanes))
+    for sound in (False, True):
+        sent = encoder.encode(NewTask(type="t", payload=payload, sound=sound))
+        assert decode_stored(STAMP + sent).body.payload == payload
+
+
+NO_MAPS = {
+    "cut off": b"\x81",
+    "cut off in a value": b"\x82\xa1a\xc0",
+    "followed by rubbish": b"\x80junk",
+    "followed by another": b"\x80\x80",
+    "of 16 bits cut off": b"\xde\x00",
+    "a number as a key": b"\x81\x01\x02",
+    "nil as a key": b"\x81\xc0\x02",
+    "bytes as a key": b"\x81\xc4\x01a\x02",
+    "text that is not UTF-8": b"\x81\xa1a\xa1\xff",
+    "nested without end": b"\x81\xa1a" + b"\x91" * 5_000 + b"\xc0",
+    "a byte that msgpack does not have": b"\x81\xa1a\xc1",
+}
+
+
+@pytest.mark.parametrize("more", [{}, {"key": "k"}], ids=["fast", "slow"])
+@pytest.mark.parametrize("payload", NO_MAPS.values(), ids=NO_MAPS.keys())
+def test_bytes_that_are_not_one_map_with_texts_as_keys_are_refused(payload: bytes, more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask, match="must be one map of arguments by name"):
+        Encoder(CONFIG).encode(NewTask(type="t", payload=payload, **more))
 
 
 NOW = datetime.now(UTC)
@@ -149,6 +199,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[InvalidTask], str]] = [
     ("a long label", {"labels": {"n": "x" * 257}}, InvalidTask, "256"),
     ("a backoff that shrinks", {"backoff": Backoff(factor=0.5)}, InvalidTask, "backoff factor"),
     ("a backoff that is a number", {"backoff": 3}, InvalidTask, "backoff must be a Backoff"),
+    ("a backoff with a base over its cap", {"backoff": Backoff(base=5, cap=1)}, InvalidTask, "at most its cap (1 sec"),
     ("a jitter over 1", {"backoff": Backoff(jitter=2)}, InvalidTask, "jitter"),
     ("a payload that is an array", {"payload": b"\x93\x01\x02\x03"}, InvalidTask, "map of arguments"),
     ("an empty payload", {"payload": b""}, InvalidTask, "map of arguments"),

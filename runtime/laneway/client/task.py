@@ -81,6 +81,7 @@ class Task(Generic[P, R]):
         """
         new = copy.copy(self._template)
         new.payload = self._arguments.encode(args, kwargs)
+        new.sound = True
         return Call(new, self._results.decode)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:

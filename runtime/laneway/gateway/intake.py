@@ -151,7 +151,9 @@ def _new_task(body: TaskBody, trace: str | None, room: _Room) -> NewTask:
             errors.append(FieldError("payload", "payload must not be nested so deeply"))
     if errors:
         raise room.problem(errors)
-    task = NewTask(type=body.type, payload=payload, lane=body.lane, max_attempts=body.max_attempts, trace=trace)
+    task = NewTask(
+        type=body.type, payload=payload, lane=body.lane, max_attempts=body.max_attempts, trace=trace, sound=True
+    )
     if body.priority is not None:
         task.priority = body.priority
     if body.id is not None:

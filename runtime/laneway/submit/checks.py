@@ -6,6 +6,9 @@ Values come from other people's code, so nothing is believed about their types.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from laneway.errors import InvalidTask, PayloadTooLarge, UnknownLane
 from laneway.kit.ids import ID_BYTES
@@ -24,6 +27,12 @@ MAX_DESCRIPTION = 500
 MAX_TRACE = 128
 MAX_DELAY = 10 * 365 * 86_400.0
 MAX_TIMEOUT = 40 * 86_400.0
+
+#: The payload of a task without arguments.
+EMPTY = b"\x80"
+
+_PAYLOAD = "the payload must be one map of arguments by name (text), as msgpack, and nothing behind it"
+_arguments = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
 def live_lane(task: NewTask, config: QueueConfig) -> LaneConfig:
@@ -67,7 +76,7 @@ def check_own(task: NewTask, config: QueueConfig) -> None:
         InvalidTask: the message says what would be right.
         PayloadTooLarge: the payload is over the queue's limit.
     """
-    check_payload(task.payload, config)
+    check_payload(task, config)
     if task.id is not None and not _is_bytes(task.id, ID_BYTES):
         raise InvalidTask(f"a task id is {ID_BYTES} bytes, as laneway.kit.ids makes them, not {_shown(task.id)}")
     if task.key is not None:
@@ -85,20 +94,27 @@ def check_own(task: NewTask, config: QueueConfig) -> None:
         _check_text("trace (a W3C traceparent)", task.trace, 0, MAX_TRACE)
 
 
-def check_payload(payload: bytes, config: QueueConfig) -> None:
-    """Checks that a payload is a msgpack map of a size that the queue takes.
+def check_payload(task: NewTask, config: QueueConfig) -> None:
+    """Checks that a task's payload is one msgpack map with texts as keys, of a size that the queue takes. A
+    ``sound`` one is not decoded for that.
 
     Raises:
-        InvalidTask: it is not a map.
+        InvalidTask: it is not such a map.
         PayloadTooLarge: it is over the queue's limit.
     """
+    payload = task.payload
     if not _is_bytes(payload) or not payload or not (payload[0] & 0xF0 == 0x80 or payload[0] in (0xDE, 0xDF)):
-        raise InvalidTask("the payload must be a map of arguments by name, as msgpack")
+        raise InvalidTask(_PAYLOAD)
     if len(payload) > config.max_payload:
         raise PayloadTooLarge(
             f"the payload has {len(payload):,} bytes, and this queue takes {config.max_payload:,} at most: "
             "store large data elsewhere and send where it is"
         )
+    if task.sound is not True and payload != EMPTY:
+        try:
+            _arguments(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
+            raise InvalidTask(f"{_PAYLOAD}: {error}") from error
 
 
 def check_backoff(backoff: Backoff) -> None:
@@ -110,6 +126,8 @@ def check_backoff(backoff: Backoff) -> None:
     _check_is("backoff", backoff, Backoff)
     _check_number("backoff base", backoff.base, 0, MAX_DELAY, " seconds")
     _check_number("backoff cap", backoff.cap, 0, MAX_DELAY, " seconds")
+    if backoff.base > backoff.cap:
+        raise InvalidTask(f"backoff base must be at most its cap ({backoff.cap:g} seconds), not {backoff.base:g}")
     _check_number("backoff factor", backoff.factor, 1, 100, "")
     _check_number("backoff jitter", backoff.jitter, 0, 1, " (the share of the delay that is random)")
 

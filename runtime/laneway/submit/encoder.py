@@ -8,8 +8,8 @@ from collections.abc import Hashable
 import msgspec
 
 from laneway.model.config import QueueConfig
-from laneway.model.envelope import Body, Envelope, encode_envelope
-from laneway.submit.checks import check_own, check_payload, check_shape, live_lane
+from laneway.model.envelope import Backoff, Body, Envelope, encode_envelope
+from laneway.submit.checks import EMPTY, check_own, check_payload, check_shape, live_lane
 from laneway.submit.new_task import NewTask
 
 #: Kinds of tasks remembered; when there are more, all are forgotten and made again as they come.
@@ -47,9 +47,12 @@ class Encoder:
         """
         labels = task.labels
         try:
+            # With the types of numbers: True, 1 and 1.0 are equal, but not all of them are right.
+            priority, most, backoff = task.priority, task.max_attempts, task.backoff
             kind = (
-                task.type, task.lane, task.priority, task.max_attempts, task.tenant, task.timeout,
-                task.start_timeout, task.backoff, tuple(labels.items()) if labels else None,
+                task.type, task.lane, priority, type(priority), most, type(most), task.tenant,
+                task.timeout, type(task.timeout), task.start_timeout, type(task.start_timeout),
+                None if backoff is None else _exactly(backoff), tuple(labels.items()) if labels else None,
             )  # fmt: skip
             template = self._templates.get(kind)
         except (TypeError, AttributeError):  # a list where a text should be, and the like
@@ -69,8 +72,8 @@ class Encoder:
             and type(payload) is bytes
             and 0 < (size := len(payload)) <= self._plain_max
         ):
-            if not 0x80 <= payload[0] <= 0x8F:
-                check_payload(payload, self.config)
+            if task.sound is not True and payload != EMPTY:
+                check_payload(task, self.config)
             return template.before + (_SHORT_BIN[size] if size < 256 else _bin_header(size)) + payload + template.after
         check_own(task, self.config)
         return encode_envelope(_envelope(task, template), compress_over=self.config.compress_over)
@@ -118,6 +121,11 @@ def _envelope(task: NewTask, template: _Template) -> Envelope:
         start_timeout_ms=math.ceil(task.start_timeout * 1000),
         idempotency_key=task.key,
     )
+
+
+def _exactly(backoff: Backoff) -> Hashable:
+    numbers = (backoff.base, backoff.factor, backoff.cap, backoff.jitter)
+    return (numbers, *map(type, numbers))
 
 
 def _bin_header(size: int) -> bytes:

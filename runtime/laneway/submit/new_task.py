@@ -19,7 +19,8 @@ class NewTask(msgspec.Struct, kw_only=True):
     execution and ``start_timeout`` the time from submission to the first start (0: unbounded). ``delay`` and
     ``run_at`` exclude each other. ``key`` is the idempotency key, unique within ``tenant``. ``trace`` is a W3C
     traceparent. ``id`` is given by the first submission when it is None, and stays: a task is one task however often
-    it is submitted.
+    it is submitted. ``sound`` says that ``payload`` was encoded from named arguments right here, so that it is not
+    decoded once more to check it; leave it False for bytes from elsewhere.
     """
 
     type: str
@@ -38,6 +39,7 @@ class NewTask(msgspec.Struct, kw_only=True):
     description: str | None = None
     trace: str | None = None
     id: bytes | None = None
+    sound: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True):
