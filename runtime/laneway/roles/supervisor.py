@@ -59,6 +59,8 @@ class Supervisor:
             start_new_session=True,
         )
         _log.info("started", child=child.name, pid=child.process.pid)
+        if self._stopping:  # (asked to stop while this one was being started: nobody else will tell it)
+            self._signal(child, signal.SIGTERM)
 
     async def _keep(self, child: Child) -> None:
         pause = _FIRST_PAUSE
