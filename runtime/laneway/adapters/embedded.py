@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from laneway.errors import ConfigError
+from laneway.kit.ports import free_port, is_free
 
 _READY_S = 30.0
 _STOP_S = 10.0
@@ -209,8 +210,8 @@ class EmbeddedRedis:
             port = int(remembered.read_text())
         except (OSError, ValueError):
             port = 0
-        if not port or not _is_free(port):
-            port = _free_port()
+        if not port or not is_free(port):
+            port = free_port()
             remembered.write_text(str(port))
         return port
 
@@ -255,19 +256,3 @@ def _lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from laneway.errors import LanewayError
+from laneway.kit.ports import free_port
 from laneway.roles.process import SUPERVISOR_ENV
 from laneway.roles.worker import WorkerOptions, worker_command
 
@@ -62,7 +62,7 @@ class Crew:
 
     async def worker(self, *, slots: int) -> Member:
         """One worker process with metrics on, registered and ready."""
-        port = _free_port()
+        port = free_port()
         command = worker_command(
             WorkerOptions(
                 app="laneway.bench.app:app", redis=self._redis, queue=self._queue, namespace=self._namespace,
@@ -73,7 +73,7 @@ class Crew:
 
     async def poller(self) -> Member:
         """One poller process with metrics on, ready."""
-        port = _free_port()
+        port = free_port()
         command = [*self._role("poller"), "--queue", self._queue, "--metrics-port", str(port)]
         if self._kafka:
             command += ["--kafka", self._kafka]
@@ -81,7 +81,7 @@ class Crew:
 
     async def gateway(self) -> Member:
         """One gateway process, ready."""
-        port = _free_port()
+        port = free_port()
         command = [*self._role("gateway"), "--queue", self._queue, "--host", "127.0.0.1", "--port", str(port)]
         return await self._start("gateway", command, port)
 
@@ -139,12 +139,6 @@ class Crew:
         member.wanted = False
         if member.process.returncode is None:
             member.process.send_signal(number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _answers(port: int) -> bool:

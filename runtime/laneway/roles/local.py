@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from laneway.adapters.embedded import EmbeddedRedis
 from laneway.adapters.redis import RedisStore
 from laneway.errors import ConfigError
 from laneway.kit.logs import get_logger
+from laneway.kit.ports import free_port, is_free
 from laneway.lanes.configure import apply_configuration
 from laneway.model.config import QueueConfig, TenantConfig
 from laneway.model.manifests import Manifests, QueueManifests
@@ -102,7 +102,7 @@ class LocalStack:
             raise
 
     def _check(self) -> None:
-        if self.options.port and not _is_free(self.options.port):
+        if self.options.port and not is_free(self.options.port):
             raise ConfigError(
                 f"port {self.options.port} is in use on 127.0.0.1, perhaps by another laneway up: "
                 "name another for the gateway with --port PORT, or take any free one with --port 0"
@@ -288,23 +288,6 @@ class LocalStack:
         """Ends the processes now; their tasks are handed on when others run again. :meth:`stop` does the rest."""
         if self._supervisor is not None:
             self._supervisor.kill()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _laneway(command: str, *args: str) -> list[str]:

@@ -16,8 +16,9 @@ from rich.table import Table
 from laneway.adapters.manifests import load_manifests
 from laneway.errors import ConfigError, LanewayError
 from laneway.kit.logs import get_logger, setup_logging
+from laneway.kit.ports import free_port
 from laneway.policy.plan import plan_pool
-from laneway.roles.local import LocalOptions, LocalStack, folders_of, free_port
+from laneway.roles.local import LocalOptions, LocalStack, folders_of
 from laneway.roles.process import Stop, run_role
 
 _log = get_logger(__name__)
