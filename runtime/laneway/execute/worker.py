@@ -35,7 +35,7 @@ class WorkerSettings:
     name: str = ""
     slots: int = 10
     drain: float = 25.0
-    credit_ms: float = 35.0  # with what is on its way, a late urgent task then waits about 50 ms
+    credit_ms: float = 28.0  # with what is on its way, a late urgent task then waits 30 to 60 ms
     credit_max: int = 2000
 
 
