@@ -29,7 +29,6 @@ from laneway.ports.store import (
 
 _HEAD = struct.Struct(">14sdHBB")
 _EVENT = struct.Struct(">14sBH")
-_MAX_ID = ID_BYTES + 8
 
 
 def split_ids(blob: bytes) -> frozenset[bytes]:
