@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from servers import kafka_jars
+from servers import kafka_jars, kubernetes_build
 from servers.redis import find_redis7, find_redis62
 
 
@@ -33,6 +33,7 @@ PARTS = {
     "redis7": Part("Redis 7", _lacks_redis7),
     "redis62": Part("Redis 6.2", _lacks_redis62),
     "kafka": Part(f"Kafka {kafka_jars.VERSION}", kafka_jars.missing),
+    "kubernetes": Part(f"Kubernetes {kubernetes_build.KUBERNETES}", kubernetes_build.missing),
 }
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from servers.envtest import Envtest
 from servers.kafka import KafkaServer
+from servers.kubernetes_build import ENVTEST, build
 from servers.need import PARTS
-from servers.process import ServerFailed
+from servers.process import ServerFailed, ServerProcess
 from servers.redis import RedisServer, find_redis7, find_redis62
 
 _STOP_S = 20.0
@@ -29,16 +31,29 @@ class Running:
     pid: int
     started: float
     log: str
+    kubeconfig: str = ""
+    """The file that says how to reach it, for a Kubernetes API server."""
+    others: Sequence[tuple[int, float]] = ()
+    """Pid and start time of each further process that it needs, such as etcd."""
 
     def process(self) -> psutil.Process | None:
         """The process, if it is still the one that was started."""
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            # The start time is reckoned from the clock, which may have been set a little since.
-            same = abs(process.create_time() - self.started) < _CLOCK_S
-            if same and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        return None
+        return _same_process(self.pid, self.started)
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of its processes that still run, the main one first."""
+        found = [_same_process(pid, started) for pid, started in [(self.pid, self.started), *self.others]]
+        return [process for process in found if process is not None]
+
+
+def _same_process(pid: int, started: float) -> psutil.Process | None:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        # The start time is reckoned from the clock, which may have been set a little since.
+        same = abs(process.create_time() - started) < _CLOCK_S
+        if same and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
 
 
 class State:
@@ -48,14 +63,17 @@ class State:
         self.folder = folder
         self._file = folder / "state.json"
 
-    def running(self) -> dict[str, Running]:
-        """The parts that still run."""
+    def stored(self) -> list[Running]:
+        """The parts that were started, whether or not they still run."""
         try:
             stored = json.loads(self._file.read_text())
         except FileNotFoundError:
-            return {}
-        parts = (Running(**entry) for entry in stored)
-        return {part.part: part for part in parts if part.process() is not None}
+            return []
+        return [Running(**entry) for entry in stored]
+
+    def running(self) -> dict[str, Running]:
+        """The parts that still run."""
+        return {part.part: part for part in self.stored() if part.process() is not None}
 
     def save(self, parts: dict[str, Running]) -> None:
         """Replace the file, whole."""
@@ -68,6 +86,8 @@ class State:
 def up(state: State, names: Sequence[str] = tuple(PARTS)) -> tuple[dict[str, Running], dict[str, str]]:
     """Start what does not run yet; what runs now, and for the rest why not."""
     parts, lacking = state.running(), {}
+    # Of a part whose main process has died, another may be left, such as etcd.
+    _end([process for part in state.stored() if part.part not in parts for process in part.processes()])
     for name in names:
         if name in parts:
             continue
@@ -85,8 +105,13 @@ def up(state: State, names: Sequence[str] = tuple(PARTS)) -> tuple[dict[str, Run
 
 def down(state: State) -> list[Running]:
     """End what `up` started: SIGTERM, then SIGKILL; delete the folder, data included."""
-    ended = list(state.running().values())
-    processes = [process for part in ended if (process := part.process()) is not None]
+    ended = [part for part in state.stored() if part.processes()]
+    _end([process for part in ended for process in part.processes()])
+    shutil.rmtree(state.folder, ignore_errors=True)
+    return ended
+
+
+def _end(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -95,8 +120,6 @@ def down(state: State) -> list[Running]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=_STOP_S)
-    shutil.rmtree(state.folder, ignore_errors=True)
-    return ended
 
 
 def main(argv: Sequence[str], folder: Path) -> int:
@@ -111,6 +134,8 @@ def main(argv: Sequence[str], folder: Path) -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     state, lacking = State(folder), dict[str, str]()
     if options.action == "up":
+        if "kubernetes" in options.part:
+            build(ENVTEST)
         parts, lacking = up(state, names)
     elif options.action == "down":
         ended = down(state)
@@ -129,20 +154,37 @@ def main(argv: Sequence[str], folder: Path) -> int:
 def _start(name: str, folder: Path) -> Running:
     # A folder left over here belongs to a server that has died: `up` starts afresh.
     shutil.rmtree(folder, ignore_errors=True)
-    server: RedisServer | KafkaServer
+    if name == "kubernetes":
+        envtest = Envtest(dir=folder).start()
+        etcd = envtest.etcd.process
+        return _detached(name, envtest.url, envtest.process, kubeconfig=str(envtest.kubeconfig), others=[etcd])
     if name == "kafka":
         print(f"Starting {PARTS[name].title} (the first time its jars are fetched) ...", file=sys.stderr)
-        kafka = KafkaServer(dir=folder)
-        server, url = kafka.start(), kafka.bootstrap
-    else:
-        binary = find_redis7() if name == "redis7" else find_redis62()
-        if binary is None:
-            raise ServerFailed(f"{PARTS[name].title} has just gone")
-        redis = RedisServer(binary, dir=folder)
-        server, url = redis.start(), redis.url
-    server.process.detach()
-    started = psutil.Process(server.pid).create_time()
-    return Running(name, url, server.pid, started, str(server.process.log))
+        kafka = KafkaServer(dir=folder).start()
+        return _detached(name, kafka.bootstrap, kafka.process)
+    binary = find_redis7() if name == "redis7" else find_redis62()
+    if binary is None:
+        raise ServerFailed(f"{PARTS[name].title} has just gone")
+    redis = RedisServer(binary, dir=folder).start()
+    return _detached(name, redis.url, redis.process)
+
+
+def _detached(
+    name: str,
+    url: str,
+    process: ServerProcess,
+    *,
+    kubeconfig: str = "",
+    others: Sequence[ServerProcess] = (),
+) -> Running:
+    further = [_left_running(other) for other in others]
+    pid, started = _left_running(process)
+    return Running(name, url, pid, started, str(process.log), kubeconfig, further)
+
+
+def _left_running(process: ServerProcess) -> tuple[int, float]:
+    process.detach()
+    return process.pid, psutil.Process(process.pid).create_time()
 
 
 def _ended(ended: list[Running]) -> str:
@@ -151,8 +193,10 @@ def _ended(ended: list[Running]) -> str:
 
 def _print(parts: dict[str, Running], lacking: dict[str, str]) -> None:
     for name, part in parts.items():
-        print(f"{PARTS[name].title:<12} {part.url:<28} pid {part.pid}, log {part.log}")
+        print(f"{PARTS[name].title:<18} {part.url:<28} pid {part.pid}, log {part.log}")
+        if part.kubeconfig:
+            print(f"{'':<18} export KUBECONFIG={part.kubeconfig}")
     for name, lacks in lacking.items():
-        print(f"{PARTS[name].title:<12} not started: {lacks}")
+        print(f"{PARTS[name].title:<18} not started: {lacks}")
     if not parts and not lacking:
         print("nothing is running (hack/parts up)")

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from servers import parts
-from servers.need import PARTS, Part
+from servers.kube_client import KubeClient
+from servers.need import PARTS, Part, require
 from servers.parts import Running, State
 
 HACK = Path(parts.__file__).parents[1]
@@ -51,10 +52,24 @@ def test_up_starts_servers_that_outlive_it_and_down_ends_them(state: State, redi
     assert "nothing is running" in _run(state.folder, "status").stdout
 
 
+def test_a_kubernetes_api_server_says_how_to_reach_it_and_takes_its_etcd_along(state: State) -> None:
+    require("kubernetes")
+    up = _run(state.folder, "up", "kubernetes", "--json")
+    assert up.returncode == 0, up.stderr
+    part = state.running()["kubernetes"]
+    assert json.loads(up.stdout)["parts"]["kubernetes"]["kubeconfig"] == part.kubeconfig
+    assert KubeClient(Path(part.kubeconfig)).ready()
+    server, etcd = part.processes()
+    server.kill()
+    server.wait(timeout=10)
+    assert _run(state.folder, "down").stdout == f"ended {PARTS['kubernetes'].title} (pid {part.pid})\n"
+    assert not etcd.is_running() or etcd.status() == psutil.STATUS_ZOMBIE
+
+
 def test_an_unknown_part_is_refused_with_those_that_there_are(state: State) -> None:
     done = _run(state.folder, "up", "moon")
     assert done.returncode == 2
-    assert "no such part: moon; there are redis7, redis62, kafka" in done.stderr
+    assert "no such part: moon; there are redis7, redis62, kafka, kubernetes" in done.stderr
 
 
 def test_it_says_what_the_machine_lacks(
