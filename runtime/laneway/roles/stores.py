@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from laneway.adapters.redis import RedisStore
+from laneway.model.servers import RedisServer
 
 
-def make_store(redis: str, queue: str, namespace: str, *, cluster: bool = False, patience: float = 5.0) -> RedisStore:
-    """One queue's store. Each event loop and thread needs its own."""
+def make_store(
+    redis: RedisServer | str, queue: str, namespace: str, *, cluster: bool = False, patience: float = 5.0
+) -> RedisStore:
+    """One queue's store. Each event loop and thread needs its own.
+
+    Raises:
+        ConfigError: what the server was given with is wrong, such as a certificate's file.
+    """
     return RedisStore(redis, queue, namespace=namespace, cluster=cluster, patience=patience)

@@ -14,6 +14,7 @@ from laneway.adapters.redis import replies
 from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect
 from laneway.adapters.redis.keys import QueueKeys
+from laneway.adapters.redis.primaries import erase_keys, load_scripts
 from laneway.adapters.redis.replicas import Replicas
 from laneway.adapters.redis.server import check_server, server_run_id
 from laneway.adapters.redis.wire import Wire
@@ -29,10 +30,12 @@ from laneway.model.config import (
     encode_tenant,
 )
 from laneway.model.envelope import SCHEMA
+from laneway.model.servers import RedisServer
 from laneway.model.settlement import Settlement, pack_settlements
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Depth,
     Dispatched,
     OutboxEntry,
     Promoted,
@@ -56,21 +59,30 @@ _HELD_ITEM = struct.Struct(">8s14sd")
 class RedisStore:
     """One queue in Redis.
 
-    ``url`` as redis-py takes it (``redis://``, ``rediss://``, ``unix://``); ``cluster`` for a Redis Cluster;
+    ``server`` may be a plain URL (``redis://``, ``rediss://``, ``unix://``), with ``cluster`` for a Redis Cluster;
     ``patience`` bounds in seconds how long an idempotent call is repeated while Redis is away.
+
+    Raises:
+        ConfigError: what the server was given with is wrong, such as a certificate's file.
     """
 
     def __init__(
-        self, url: str, queue: str, *, namespace: str = "default", cluster: bool = False, patience: float = 5.0
+        self,
+        server: RedisServer | str,
+        queue: str,
+        *,
+        namespace: str = "default",
+        cluster: bool = False,
+        patience: float = 5.0,
     ) -> None:
-        self.url = url
+        self.server = server = RedisServer.of(server, cluster=cluster)
         self.queue = queue
         self.namespace = namespace
-        self.cluster = cluster
+        self.cluster = server.cluster
         self.keys = QueueKeys(namespace, queue)
-        self._client = connect(url, cluster=cluster)
+        self._client = connect(server)
         self._waiter: AnyRedis | Wire | None = None
-        self._wire: Wire | None = None if cluster else Wire(connect(url, timeout=None), timeout=_TIMEOUT)
+        self._wire: Wire | None = None if self.cluster else Wire(connect(server, timeout=None), timeout=_TIMEOUT)
         execute = self._client.execute_command if self._wire is None else self._wire.execute
         self._calls = ScriptCaller(execute, self.keys, patience=patience)
         self._config: QueueConfig | None = None
@@ -212,12 +224,13 @@ class RedisStore:
         return Registered(int(reply[2]), replies.split_ids(reply[3]))
 
     async def heartbeat(
-        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True
-    ) -> Beat:
+        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True,
+        ended: int = 0, took_ms: float = 0.0,
+    ) -> Beat:  # fmt: skip
         if self._config is None:
             await self.config()
         run_id = await self._current_run_id()
-        args = (inc, run_id, state, slots, window, b"".join(running), int(heal))
+        args = (inc, run_id, state, slots, window, b"".join(running), int(heal), ended, took_ms)
         for _ in range(5):
             reply = await self._calls.call("heartbeat", self._hash, *args, patience=0.0)
             if reply[0] == b"schema":
@@ -295,7 +308,7 @@ class RedisStore:
     async def _pop(self, key: str, timeout: float) -> bool:
         """A blocking pop on connections of their own, so that no other call waits behind it."""
         if self._waiter is None:
-            client = connect(self.url, cluster=self.cluster, timeout=None)
+            client = connect(self.server, timeout=None)
             self._waiter = client if self.cluster else Wire(client, timeout=_LONGEST_WAIT)
         execute = self._waiter.execute if isinstance(self._waiter, Wire) else self._waiter.execute_command
         return bool(await self._command(execute, "BLPOP", key, min(timeout, _LONGEST_WAIT / 2)))
@@ -316,6 +329,9 @@ class RedisStore:
     async def stats(self) -> QueueStats:
         reply = await self._call("stats")
         return replies.stats(reply, await self.config())
+
+    async def depth(self, soon_ms: int) -> Depth:
+        return replies.depth(await self._call("depth", soon_ms))
 
     # -- the outbox
 
@@ -339,6 +355,26 @@ class RedisStore:
 
     async def check_server(self) -> list[str]:
         return list(await self._command(check_server, self._client, await self.config()))
+
+    async def ensure_scripts(self) -> dict[str, list[str]]:
+        """Loads the scripts on every primary that lacks any. Returns, by primary (HOST:PORT), the names of those that
+        were missing; empty when all had all. Calls load what is missing by themselves; this makes it seen.
+
+        Raises:
+            Unavailable: Redis is away, or refused.
+        """
+        return dict(await self._command(load_scripts, self._client))
+
+    async def erase(self) -> int:
+        """Deletes everything that Redis has of this queue, its configuration included, and returns how many keys that
+        were. For a queue that nobody uses any more: what still runs on it would write again.
+
+        Raises:
+            Unavailable: Redis is away, or refused; what is left goes with the next call.
+        """
+        erased = int(await self._command(erase_keys, self._client, self.keys))
+        self._config, self._hash = None, ""
+        return erased
 
     async def done_feed(self) -> AsyncIterator[tuple[bytes, State]]:
         async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
