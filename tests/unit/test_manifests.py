@@ -150,6 +150,11 @@ BAD = {
     ),
     "a name with a dot": (queue(metadata="{name: a.b}"), "not 'a.b'; 'a-b' would do"),
     "a name of 64 characters": (queue(metadata=f"{{name: {'a' * 64}}}"), f"'{'a' * 63}' would do"),
+    "a queue's name of 41 characters": (
+        queue(metadata=f"{{name: {'a' * 41}}}"),
+        "metadata.name: the name of a queue or pool has at most 40 characters, so that the names of its Deployments and"
+        f" Services fit 63; '{'a' * 41}' has 41",
+    ),
     "a name that is a number": (
         queue(metadata="{name: 12}"),
         'metadata.name: must be text, not 12; put it into quotes: "12"',
@@ -699,7 +704,7 @@ def _parts(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
         if isinstance(schema, dict):
             found[place] = schema
             for key, part in schema.items():
-                if key not in ("default", "Metadata"):
+                if key not in ("default", "Metadata", "OwnerMetadata"):
                     walk(f"{place}.{key}", part)
         elif isinstance(schema, list):
             for i, part in enumerate(schema):
@@ -719,9 +724,9 @@ def test_every_number_text_and_list_in_a_schema_is_bounded_and_there_are_no_frac
     for place, schema in parts.items():
         kind = schema.get("type")
         assert kind != "number", place
-        # A size is a number or a text, bounded beside that choice.
+        # A size or quantity is a number or a text, bounded beside that choice.
         beside = parts.get(place.rpartition(".anyOf")[0], {})
-        if kind in bounds and not schema.keys() & {"enum", "const"} and "x-laneway-size" not in beside:
+        if kind in bounds and not schema.keys() & {"enum", "const"} and "x-kubernetes-int-or-string" not in beside:
             assert bounds[kind] <= schema.keys(), place
             checked.add(kind)
     assert checked >= {"integer", "string"}

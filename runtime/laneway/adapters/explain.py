@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from laneway.adapters.documents import FieldPath
-from laneway.model.manifests.base import Duration, Size, Text
+from laneway.model.manifests.base import Duration, Open, Quantity, Size, Text
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> list[tuple[FieldPath, str]]:
@@ -111,7 +111,7 @@ def _bounds(field: FieldInfo) -> str:
     """What the field's metadata says of its bounds, for people."""
     low = high = least = most = None
     for bound in field.metadata:
-        if isinstance(bound, Text | Duration | Size):
+        if isinstance(bound, Text | Duration | Size | Quantity | Open):
             return bound.bounds()
         low = bound.ge if isinstance(bound, Ge) else low
         high = bound.le if isinstance(bound, Le) else high

@@ -6,6 +6,7 @@ converted: what was read is what is kept, and ``model_dump(exclude_unset=True)``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,11 +19,44 @@ from laneway.kit import quantities
 GROUP: Final = "laneway.dev"
 API_VERSION: Final = "laneway.dev/v1alpha1"
 
+QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+_QUANTITY = re.compile(QUANTITY_PATTERN, re.ASCII)
+
 
 class Model(BaseModel):
     """A part of a manifest: unknown fields are refused, types are not guessed, nothing changes once read."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class OpenModel(Model):
+    """A part that Kubernetes defines: fields other than those named here are kept as they are, unchecked."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+@dataclass(frozen=True)
+class Open:
+    """A map that Kubernetes defines, of at most ``most`` fields: kept as it is, unchecked."""
+
+    most: int
+
+    def check(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Raises ValueError saying what would be right."""
+        if len(value) > self.most:
+            raise ValueError(f"must have {self.bounds()}, not {len(value)}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = core_schema.dict_schema(core_schema.str_schema(strict=True), core_schema.any_schema(), strict=True)
+        return core_schema.no_info_after_validator_function(self.check, fields)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "maxProperties": self.most}
+
+    def bounds(self) -> str:
+        """For people."""
+        return f"0 to {self.most} entries"
 
 
 @dataclass(frozen=True)
@@ -121,3 +155,33 @@ class Size:
     def bounds(self) -> str:
         """For people."""
         return f"from {self.low} to {self.high}" + (", or 0" if self.zero else "")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """An amount of a resource of a container, as Kubernetes writes it: "500m", "1.5", "2Gi" or a whole number."""
+
+    def check(self, value: Any) -> int | str:
+        """Raises ValueError saying what would be right."""
+        number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if number or (isinstance(value, str) and len(value) <= 20 and _QUANTITY.fullmatch(value)):
+            assert isinstance(value, int | str)
+            return value
+        hint = f"; write '{value}'" if isinstance(value, float) and _QUANTITY.fullmatch(str(value)) else ""
+        raise ValueError(f"must be {self.bounds()}, not {str(value)[:40]!r}{hint}")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "minimum": 0,
+            "pattern": QUANTITY_PATTERN,
+            "maxLength": 20,
+        }
+
+    def bounds(self) -> str:
+        """For people."""
+        return "a quantity, such as '500m', '1.5' or '2Gi'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -17,16 +18,51 @@ LaneName = Annotated[str, Text(names.lane_name, names.LABEL_PATTERN, 1, names.MA
 TenantName = Annotated[str, Text(names.tenant_name, names.TENANT_PATTERN, 0, names.MAX_NAME)]
 
 _SECRET_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
-_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_OBJECT_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+_OBJECT = re.compile(_OBJECT_PATTERN)
+
+#: Names of queues and pools are part of those of Deployments and Services, which have at most 63 characters.
+MAX_OWNER_NAME = 40
 
 
-def _secret_name(name: str) -> str:
-    if len(name) <= names.MAX_PREFIX and _SECRET_NAME.fullmatch(name):
-        return name
-    raise ValueError(
-        "the name of a Secret has 1 to 253 of the characters a-z, 0-9, '-' and '.', with a letter or digit"
-        f" at both ends, not {name[:60]!r}"
-    )
+def _object_name(what: str) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if len(name) <= names.MAX_PREFIX and _OBJECT.fullmatch(name):
+            return name
+        raise ValueError(
+            f"the name of a {what} has 1 to 253 of the characters a-z, 0-9, '-' and '.', with a letter or digit"
+            f" at both ends, not {name[:60]!r}"
+        )
+
+    return check
+
+
+def object_name_of(what: str) -> Text:
+    """The name of an object of another kind, such as a Secret."""
+    return Text(_object_name(what), _OBJECT_PATTERN, 1, names.MAX_PREFIX)
+
+
+def _owner_name(name: str) -> str:
+    names.dns_label(name)
+    if len(name) > MAX_OWNER_NAME:
+        raise ValueError(
+            f"the name of a queue or pool has at most {MAX_OWNER_NAME} characters, so that the names of its"
+            f" Deployments and Services fit 63; {name!r} has {len(name)}"
+        )
+    return name
+
+
+def each_once(found: Sequence[str], what: str) -> None:
+    """Raises ValueError when a name is there twice."""
+    seen: set[str] = set()
+    for name in found:
+        if name in seen:
+            raise ValueError(f"must name each {what} once; {name!r} is there twice")
+        seen.add(name)
+
+
+SecretName = Annotated[str, object_name_of("Secret")]
+OwnerName = Annotated[str, Text(_owner_name, names.LABEL_PATTERN, 1, MAX_OWNER_NAME)]
 
 
 def _secret_key(key: str) -> str:
@@ -66,12 +102,19 @@ class Metadata(Model):
         return names.annotation_map(annotations)
 
 
+class OwnerMetadata(Metadata):
+    """What Kubernetes knows an object by whose name is part of those of other objects."""
+
+    name: OwnerName = Field(
+        description="The object's name, unique among those of its kind in its namespace; Deployments and Services of"
+        " it are named after it."
+    )
+
+
 class SecretKey(Model):
     """One value in a Secret of the same namespace."""
 
-    name: Annotated[str, Text(_secret_name, r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", 1, 253)] = Field(
-        description="The Secret's name."
-    )
+    name: SecretName = Field(description="The Secret's name.")
     key: Annotated[str, Text(_secret_key, r"^[-._A-Za-z0-9]+$", 1, 253)] = Field(
         description="The key of the value in the Secret."
     )
@@ -80,8 +123,21 @@ class SecretKey(Model):
 class QueueRef(Model):
     """The TaskQueue that an object belongs to, in the same namespace. It can't be changed later."""
 
-    name: Annotated[str, Text(names.queue_name, names.LABEL_PATTERN, 1, names.MAX_NAME)] = Field(
-        description="The TaskQueue's name."
+    name: OwnerName = Field(description="The TaskQueue's name.")
+
+
+class Tls(Model):
+    """TLS to servers whose certificates are verified."""
+
+    caSecretRef: SecretKey | None = Field(
+        default=None,
+        description="The Secret with the certificates (PEM) of the authorities to trust. Absent: those that the"
+        " image trusts.",
+    )
+    clientCertSecret: SecretName | None = Field(
+        default=None,
+        description="A Secret of the type kubernetes.io/tls with the client's certificate (tls.crt) and key (tls.key)."
+        " Absent: the client shows none.",
     )
 
 

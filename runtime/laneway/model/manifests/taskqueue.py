@@ -2,102 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from laneway.kit.quantities import duration_ms
-from laneway.model.manifests.base import API_VERSION, Duration, Model, Size, Text
-from laneway.model.manifests.parts import LaneName, Metadata, Rate, SecretKey, TenantName
-
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?):([0-9]{1,5})")
-
-
-def _redis_url(url: str) -> str:
-    rule = "must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH"
-    try:
-        parts = urlsplit(url)
-        port_ok = parts.port is None or parts.port > 0
-    except ValueError:
-        raise ValueError(f"{rule}; this one can't be read") from None
-    if parts.password is not None:
-        raise ValueError("must hold no password: put the whole URL into a Secret and name it in secretRef")
-    if parts.scheme not in REDIS_SCHEMES:
-        raise ValueError(f"{rule}, not {url[:80]!r}")
-    where_ok = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname)
-    if len(url) > 512 or not port_ok or not where_ok or re.search(r"\s", url):
-        raise ValueError(f"{rule}, at most 512 characters, not {url[:80]!r}")
-    return url
-
-
-def _server(server: str) -> str:
-    match = _SERVER.fullmatch(server)
-    if match and 0 < int(match[3]) < 65_536:
-        return server
-    raise ValueError(f"must be HOST:PORT, such as kafka:9092, not {server[:80]!r}")
-
-
-class Redis(Model):
-    """Where the queue's state is: exactly one of url and secretRef."""
-
-    url: Annotated[str, Text(_redis_url, r"^(redis|rediss|unix)://\S+$", 8, 512)] | None = Field(
-        default=None,
-        description="The server's URL, without a password: redis://HOST:PORT/DB, or rediss:// for TLS.",
-    )
-    secretRef: SecretKey | None = Field(
-        default=None, description="The Secret that holds the whole URL, password included."
-    )
-    topology: Literal["Standalone", "Cluster"] = Field(
-        default="Standalone",
-        description="Standalone: one primary, with or without replicas. Cluster: a Redis Cluster.",
-    )
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        if (self.url is None) == (self.secretRef is None):
-            raise ValueError("must have exactly one of url and secretRef")
-        return self
-
-
-class Kafka(Model):
-    """Where dispatched tasks, events and dead letters are published."""
-
-    bootstrapServers: list[Annotated[str, Text(_server, r"^\S+:[0-9]{1,5}$", 3, 262)]] = Field(
-        min_length=1, max_length=16, description="Brokers to ask first, each HOST:PORT."
-    )
-    partitions: int = Field(
-        default=12,
-        ge=1,
-        le=1_000,
-        description="Partitions of the topic of tasks; workers beyond that number share them. It can only grow.",
-    )
-    replicationFactor: int | None = Field(
-        default=None, ge=1, le=16, description="Copies of each partition. Absent: the brokers' default."
-    )
-    minInsyncReplicas: int | None = Field(
-        default=None,
-        ge=1,
-        le=16,
-        description="Copies that must acknowledge a record; at most replicationFactor. Absent: the brokers' default.",
-    )
-    eventRetention: Annotated[str, Duration("1m", "8760h")] = Field(
-        default="168h", description="How long the topic of events keeps them."
-    )
-    deadRetention: Annotated[str, Duration("1m", "87600h")] = Field(
-        default="720h", description="How long the topic of dead letters keeps them."
-    )
-
-    @model_validator(mode="after")
-    def _fewer_in_sync_than_copies(self) -> Self:
-        if self.replicationFactor and self.minInsyncReplicas and self.minInsyncReplicas > self.replicationFactor:
-            raise ValueError(
-                f"minInsyncReplicas must be from 1 to replicationFactor ({self.replicationFactor}), not"
-                f" {self.minInsyncReplicas}"
-            )
-        return self
+from laneway.model.manifests.base import API_VERSION, Duration, Model, Size
+from laneway.model.manifests.connections import Kafka, Redis
+from laneway.model.manifests.parts import LaneName, OwnerMetadata, Rate, TenantName, each_once
+from laneway.model.manifests.pods import Image, PodSettings, Resources
 
 
 class Limits(Model):
@@ -156,11 +69,7 @@ class Tenants(Model):
     @field_validator("overrides")
     @classmethod
     def _each_tenant_once(cls, overrides: list[TenantOverride]) -> list[TenantOverride]:
-        seen: set[str] = set()
-        for override in overrides:
-            if override.name in seen:
-                raise ValueError(f"must name each tenant once; {override.name!r} is there twice")
-            seen.add(override.name)
+        each_once([override.name for override in overrides], "tenant")
         return overrides
 
 
@@ -234,6 +143,27 @@ class Idempotency(Model):
     )
 
 
+class Gateway(Model):
+    """The pods that take submissions by HTTP, and the Service before them."""
+
+    replicas: int = Field(default=1, ge=0, le=100, description="Pods. 0: none, and the Service leads nowhere.")
+    resources: Resources | None = Field(default=None, description="What each asks for and may use.")
+    serviceType: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="The type of the Service."
+    )
+    pod: PodSettings | None = Field(default=None, description="Where and as whom they run.")
+
+
+class Poller(Model):
+    """The pods that publish tasks to Kafka, where the queue's source is Kafka."""
+
+    replicas: int = Field(
+        default=1, ge=0, le=16, description="Pods; they share the lanes' tasks. 0: none, and no task starts."
+    )
+    resources: Resources | None = Field(default=None, description="What each asks for and may use.")
+    pod: PodSettings | None = Field(default=None, description="Where and as whom they run.")
+
+
 class TaskQueueSpec(Model):
     """What the queue shall be."""
 
@@ -275,6 +205,25 @@ class TaskQueueSpec(Model):
         default=False,
         description="While true, tasks are accepted and wait; those that run go on, and no others start.",
     )
+    image: Image | None = Field(
+        default=None,
+        description="The image of gateway and pollers. Only in a cluster. Absent: that of the installation.",
+    )
+    gateway: Gateway = Field(
+        default_factory=Gateway, description="The pods that take submissions by HTTP. Only in a cluster."
+    )
+    poller: Poller = Field(
+        default_factory=Poller, description="The pods that publish tasks to Kafka. Only in a cluster."
+    )
+    deletionPolicy: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description="What becomes of the queue's topics and its data in Redis when it is deleted. Retain: they stay,"
+        " and a queue of the same name goes on with them. Delete: they are deleted, tasks included. Only in a cluster.",
+    )
+    drainTimeout: Annotated[str, Duration("1s", "24h", zero=True)] = Field(
+        default="60s",
+        description="How long a queue that is deleted waits for the tasks that run. Only in a cluster.",
+    )
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -294,7 +243,7 @@ class TaskQueue(Model):
 
     apiVersion: Literal["laneway.dev/v1alpha1"] = Field(default=API_VERSION, description="Always laneway.dev/v1alpha1.")
     kind: Literal["TaskQueue"] = Field(default="TaskQueue", description="Always TaskQueue.")
-    metadata: Metadata = Field(description="What Kubernetes knows the object by; the name is the queue's name.")
+    metadata: OwnerMetadata = Field(description="What Kubernetes knows the object by; the name is the queue's name.")
     spec: TaskQueueSpec = Field(default_factory=TaskQueueSpec, description="What the queue shall be.")
 
     @property

@@ -8,15 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from laneway.model.manifests.base import API_VERSION, Duration, Model, Size, Text
-from laneway.model.manifests.parts import Metadata, QueueRef, SecretKey
+from laneway.model.manifests.parts import OwnerMetadata, QueueRef, SecretKey, each_once
+from laneway.model.manifests.pods import EnvFrom, Image, PodSettings, Resources, Volume, VolumeMount
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _APP_PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*$"
 _APP = re.compile(_APP_PATTERN)
 _ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _ENV = re.compile(_ENV_PATTERN)
-_IMAGE_PATTERN = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"
-_IMAGE = re.compile(_IMAGE_PATTERN)
 
 
 def _app(app: str) -> str:
@@ -42,14 +41,6 @@ def _env_value(value: str) -> str:
     if len(value) <= 32_768 and "\0" not in value:
         return value
     raise ValueError("the value of an environment variable has at most 32768 characters and no NUL")
-
-
-def _image(image: str) -> str:
-    if len(image) <= 512 and _IMAGE.fullmatch(image):
-        return image
-    raise ValueError(
-        f"must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters, not {image[:80]!r}"
-    )
 
 
 class EnvVar(Model):
@@ -128,14 +119,20 @@ class WorkerPoolSpec(Model):
     app: Annotated[str, Text(_app, _APP_PATTERN, 3, 253)] = Field(
         description="The App with the handlers: package.module:app."
     )
-    image: Annotated[str, Text(_image, _IMAGE_PATTERN, 1, 512)] | None = Field(
-        default=None, description="The image that has the app and Laneway installed. Only in a cluster."
+    image: Image | None = Field(
+        default=None,
+        description="The image that has the app and Laneway installed. Only in a cluster. Absent: that of the"
+        " installation.",
+    )
+    imagePullPolicy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None, description="When a node pulls the image. Only in a cluster. Absent: Kubernetes's default."
     )
     replicas: int = Field(
         default=1,
         ge=0,
         le=1_000,
-        description="Pods; on one machine, how many times processes. With scaling, where it starts.",
+        description="Pods; on one machine, how many times processes. kubectl scale sets it. With scaling by the"
+        " operator or an HPA, where it starts.",
     )
     processes: int = Field(default=1, ge=1, le=64, description="Worker processes in each replica.")
     concurrency: int = Field(
@@ -145,6 +142,21 @@ class WorkerPoolSpec(Model):
         default=8, ge=1, le=1_000, description="Threads of each process for handlers that are not async."
     )
     env: list[EnvVar] = Field(default_factory=list, max_length=256, description="Environment of the handlers, by name.")
+    envFrom: list[EnvFrom] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Secrets and ConfigMaps whose keys all become variables; env wins. Only in a cluster.",
+    )
+    volumes: list[Volume] = Field(
+        default_factory=list, max_length=32, description="Volumes of the pods. Only in a cluster."
+    )
+    volumeMounts: list[VolumeMount] = Field(
+        default_factory=list, max_length=32, description="Where the volumes are mounted. Only in a cluster."
+    )
+    resources: Resources | None = Field(
+        default=None, description="What each pod asks for and may use. Only in a cluster."
+    )
+    pod: PodSettings | None = Field(default=None, description="Where and as whom the pods run. Only in a cluster.")
     drainTimeout: Annotated[str, Duration("1s", "24h", zero=True)] = Field(
         default="30s",
         description="How long a worker that is told to stop waits for what it runs, before it hands that back.",
@@ -158,12 +170,31 @@ class WorkerPoolSpec(Model):
     @field_validator("env")
     @classmethod
     def _each_variable_once(cls, env: list[EnvVar]) -> list[EnvVar]:
-        seen: set[str] = set()
-        for var in env:
-            if var.name in seen:
-                raise ValueError(f"must name each variable once; {var.name!r} is there twice")
-            seen.add(var.name)
+        each_once([var.name for var in env], "variable")
         return env
+
+    @field_validator("volumes")
+    @classmethod
+    def _each_volume_once(cls, volumes: list[Volume]) -> list[Volume]:
+        each_once([volume.name for volume in volumes], "volume")
+        return volumes
+
+    @field_validator("volumeMounts")
+    @classmethod
+    def _each_path_once(cls, mounts: list[VolumeMount]) -> list[VolumeMount]:
+        each_once([mount.mountPath for mount in mounts], "mountPath")
+        return mounts
+
+    @model_validator(mode="after")
+    def _mounts_have_volumes(self) -> Self:
+        there = [volume.name for volume in self.volumes]
+        for mount in self.volumeMounts:
+            if mount.name not in there:
+                raise ValueError(
+                    f"each of volumeMounts must name one of volumes; {mount.name!r} is not among"
+                    f" {', '.join(there) if there else 'them: there are none'}"
+                )
+        return self
 
 
 class WorkerPool(Model):
@@ -171,5 +202,5 @@ class WorkerPool(Model):
 
     apiVersion: Literal["laneway.dev/v1alpha1"] = Field(default=API_VERSION, description="Always laneway.dev/v1alpha1.")
     kind: Literal["WorkerPool"] = Field(default="WorkerPool", description="Always WorkerPool.")
-    metadata: Metadata = Field(description="What Kubernetes knows the object by.")
+    metadata: OwnerMetadata = Field(description="What Kubernetes knows the object by.")
     spec: WorkerPoolSpec = Field(description="What the pool shall be.")

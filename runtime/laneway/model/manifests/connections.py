@@ -1,0 +1,155 @@
+"""The servers of a queue: Redis, which holds its state, and Kafka, to which it publishes.
+
+Passwords never stand in a manifest: a Secret of the same namespace holds them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from laneway.model.manifests.base import Duration, Model, Text
+from laneway.model.manifests.parts import SecretKey, Tls
+
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+_SERVER = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?):([0-9]{1,5})")
+
+
+def _redis_url(url: str) -> str:
+    rule = "must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH"
+    try:
+        parts = urlsplit(url)
+        port_ok = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError(f"{rule}; this one can't be read") from None
+    if parts.password is not None:
+        raise ValueError("must hold no password: put the whole URL into a Secret and name it in secretRef")
+    if parts.scheme not in REDIS_SCHEMES:
+        raise ValueError(f"{rule}, not {url[:80]!r}")
+    where_ok = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname)
+    if len(url) > 512 or not port_ok or not where_ok or re.search(r"\s", url):
+        raise ValueError(f"{rule}, at most 512 characters, not {url[:80]!r}")
+    return url
+
+
+_USERNAME_PATTERN = r"^[!-~]+$"
+_USERNAME = re.compile(_USERNAME_PATTERN)
+
+
+def _username(name: str) -> str:
+    if len(name) <= 128 and _USERNAME.fullmatch(name):
+        return name
+    raise ValueError("the name of a user has 1 to 128 printable ASCII characters and no spaces")
+
+
+def _server(server: str) -> str:
+    match = _SERVER.fullmatch(server)
+    if match and 0 < int(match[3]) < 65_536:
+        return server
+    raise ValueError(f"must be HOST:PORT, such as kafka:9092, not {server[:80]!r}")
+
+
+class Redis(Model):
+    """Where the queue's state is: exactly one of url and secretRef."""
+
+    url: Annotated[str, Text(_redis_url, r"^(redis|rediss|unix)://\S+$", 8, 512)] | None = Field(
+        default=None,
+        description="The server's URL, without a password: redis://HOST:PORT/DB, or rediss:// for TLS.",
+    )
+    secretRef: SecretKey | None = Field(
+        default=None, description="The Secret that holds the whole URL, password included."
+    )
+    topology: Literal["Standalone", "Cluster"] = Field(
+        default="Standalone",
+        description="Standalone: one primary, with or without replicas. Cluster: a Redis Cluster.",
+    )
+
+    username: Annotated[str, Text(_username, _USERNAME_PATTERN, 1, 128)] | None = Field(
+        default=None, description="The ACL user. Absent: the one in the URL, or else Redis's default user."
+    )
+    passwordSecretRef: SecretKey | None = Field(
+        default=None, description="The Secret that holds the user's password, when the URL is in url."
+    )
+    tls: Tls | None = Field(
+        default=None,
+        description="Certificates for TLS, which a rediss:// URL asks for. Absent: the image's authorities.",
+    )
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        if (self.url is None) == (self.secretRef is None):
+            raise ValueError("must have exactly one of url and secretRef")
+        if self.secretRef is not None and (self.username is not None or self.passwordSecretRef is not None):
+            raise ValueError(
+                "username and passwordSecretRef go with url; with secretRef, the URL in the Secret holds user"
+                " and password"
+            )
+        if self.username is not None and self.passwordSecretRef is None:
+            raise ValueError("username needs passwordSecretRef: the Secret that holds the user's password")
+        if self.username is not None and self.url is not None and "@" in self.url:
+            raise ValueError("the user must be named once: leave it out of url, or leave out username")
+        if self.tls is not None and self.url is not None and not self.url.startswith("rediss://"):
+            raise ValueError("tls needs a URL with TLS: write rediss://HOST:PORT, or leave out tls")
+        return self
+
+
+class Sasl(Model):
+    """A login at Kafka's brokers by name and password."""
+
+    mechanism: Literal["Plain", "ScramSha256", "ScramSha512"] = Field(
+        description="How the password is proved; Plain sends it as it is, so use it with tls only."
+    )
+    username: Annotated[str, Text(_username, _USERNAME_PATTERN, 1, 128)] = Field(description="The user's name.")
+    passwordSecretRef: SecretKey = Field(description="The Secret that holds the password.")
+
+
+class Kafka(Model):
+    """Where dispatched tasks, events and dead letters are published."""
+
+    bootstrapServers: list[Annotated[str, Text(_server, r"^\S+:[0-9]{1,5}$", 3, 262)]] = Field(
+        min_length=1, max_length=16, description="Brokers to ask first, each HOST:PORT."
+    )
+    partitions: int = Field(
+        default=12,
+        ge=1,
+        le=1_000,
+        description="Partitions of the topic of tasks; workers beyond that number share them. It can only grow.",
+    )
+    replicationFactor: int | None = Field(
+        default=None, ge=1, le=16, description="Copies of each partition. Absent: the brokers' default."
+    )
+    minInsyncReplicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=16,
+        description="Copies that must acknowledge a record; at most replicationFactor. Absent: the brokers' default.",
+    )
+    eventRetention: Annotated[str, Duration("1m", "8760h")] = Field(
+        default="168h", description="How long the topic of events keeps them."
+    )
+    deadRetention: Annotated[str, Duration("1m", "87600h")] = Field(
+        default="720h", description="How long the topic of dead letters keeps them."
+    )
+
+    topics: Literal["Managed", "Adopt", "Unmanaged"] = Field(
+        default="Managed",
+        description="Who cares for the queue's topics. Managed: the operator makes, grows and configures them, and"
+        " refuses to touch topics of these names that it has not made. Adopt: it takes over those that are there."
+        " Unmanaged: somebody else makes them, and the operator only checks them. Only in a cluster.",
+    )
+    tls: Tls | None = Field(
+        default=None, description="TLS to the brokers. Absent: none; {}: with the image's authorities."
+    )
+    sasl: Sasl | None = Field(default=None, description="Who logs in at the brokers. Absent: nobody does.")
+
+    @model_validator(mode="after")
+    def _fewer_in_sync_than_copies(self) -> Self:
+        if self.replicationFactor and self.minInsyncReplicas and self.minInsyncReplicas > self.replicationFactor:
+            raise ValueError(
+                f"minInsyncReplicas must be from 1 to replicationFactor ({self.replicationFactor}), not"
+                f" {self.minInsyncReplicas}"
+            )
+        return self
