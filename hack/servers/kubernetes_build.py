@@ -18,6 +18,7 @@ from pathlib import Path
 
 KUBERNETES = "v1.34.4"
 HELM = "v3.22.0"
+HELM_UNITTEST = "v1.1.2"
 COREDNS = "v1.15.0"
 GO_AT_LEAST = (1, 26)
 _PROGRESS_S = 15.0
@@ -67,10 +68,18 @@ SOURCES = (
         {"helm": "helm.sh/helm/v3/cmd/helm"},
         {"helm.sh/helm/v3/internal/version.version": HELM},
     ),
+    Source(
+        "helm-unittest",
+        "github.com/helm-unittest/helm-unittest",
+        HELM_UNITTEST,
+        {"helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"},
+    ),
     Source("coredns", "github.com/coredns/coredns", COREDNS, {"coredns": "github.com/coredns/coredns"}),
 )
 ENVTEST = ("kube-apiserver", "kubectl")
 """What tests on an API server alone need, beside etcd."""
+CHART = ("helm", "helm-unittest")
+"""What tests of the chart need."""
 PROGRAMS = tuple(program for source in SOURCES for program in source.programs)
 
 
@@ -107,6 +116,13 @@ def missing(programs: Sequence[str] = (*ENVTEST, "etcd")) -> str | None:
     names = ", ".join(absent)
     how = "`hack/cluster build` builds what is not there, once (some minutes)"
     return f"{names}: not built yet; {_go_missing() or how}"
+
+
+def cannot_build(programs: Sequence[str]) -> str | None:
+    """Why those of these programs that are not there cannot be built here; None if they are there or can be."""
+    absent = [program for program in programs if find(program) is None]
+    lacks = _go_missing() if absent else None
+    return f"{', '.join(absent)}: {lacks}" if lacks else None
 
 
 def build(programs: Sequence[str] = PROGRAMS, say: Callable[[str], None] | None = None) -> dict[str, float]:
@@ -168,6 +184,10 @@ def _write_module(source: Source, work: Path) -> None:
     for requirement in own.get("Require") or []:
         if requirement["Version"] == "v0.0.0":
             lines.append(f"replace {requirement['Path']} => {requirement['Path']} {staged}")
+    for replacement in own.get("Replace") or []:
+        new = replacement["New"]
+        if "Version" in new:  # one without a version is a folder of its own tree
+            lines.append(f"replace {replacement['Old']['Path']} => {new['Path']} {new['Version']}")
     (work / "go.mod").write_text("\n".join(lines) + "\n")
 
 
