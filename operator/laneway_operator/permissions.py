@@ -1,0 +1,137 @@
+"""All that the operator may do at the API server, each with its reason: the one source of it.
+
+The chart's roles grant exactly this (a test compares them), `laneway-operator check` asks the API server for
+exactly this, and docs/reference/permissions.md is generated from it (hack/docs_chart.py).
+
+What is not here is on purpose. Secrets are read one by one by the names that manifests give, so nobody who
+holds the operator's token can list them. CustomResourceDefinitions and Namespaces are not read: the chart
+installs the ones and the settings name the others, so kopf's own scanning is off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+LEASE = "laneway-operator"
+"""The name of the Lease that the leader holds, in the operator's own namespace, unless the settings say another."""
+
+APISERVICE = "v1beta1.external.metrics.k8s.io"
+"""The APIService that leads the API server to the metrics adapter."""
+
+
+class Part(StrEnum):
+    """Who needs a permission."""
+
+    OPERATOR = "operator"
+    ADAPTER = "adapter"
+
+
+class Where(StrEnum):
+    """Where a permission holds."""
+
+    WATCHED = "watched namespaces"
+    """In each namespace that the operator watches: in all when none is named."""
+    OWN = "own namespace"
+    """In the namespace that the operator runs in."""
+    CLUSTER = "cluster"
+    """For objects that belong to no namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Verbs on one resource of one API group, and why they are needed."""
+
+    part: Part
+    where: Where
+    group: str
+    """The API group; empty: the core group."""
+    resource: str
+    """The plural name, with `/subresource` if it is one."""
+    verbs: tuple[str, ...]
+    why: str
+    name: str = ""
+    """The only object that it holds for; empty: all."""
+
+
+def _operator(group: str, resource: str, verbs: str, why: str) -> Permission:
+    return Permission(Part.OPERATOR, Where.WATCHED, group, resource, tuple(verbs.split()), why)
+
+
+_OWNED = "get list watch create patch delete"
+
+PERMISSIONS: tuple[Permission, ...] = (
+    _operator(
+        "laneway.dev",
+        "taskqueues",
+        "get list watch patch",
+        "wakes a pass on each change; patch puts on the finalizer that cleans up, and takes it off",
+    ),
+    _operator(
+        "laneway.dev",
+        "workerpools",
+        "get list watch patch",
+        "wakes a pass on each change; patch puts on the finalizer that cleans up, and takes it off",
+    ),
+    _operator(
+        "laneway.dev",
+        "prioritylanes",
+        "get list watch patch",
+        "wakes a pass on each change; patch puts on the finalizer that cleans up, and takes it off",
+    ),
+    _operator("laneway.dev", "taskqueues/status", "patch", "says in the status what was observed"),
+    _operator("laneway.dev", "workerpools/status", "patch", "says in the status what was observed and decided"),
+    _operator("laneway.dev", "prioritylanes/status", "patch", "says in the status what was observed"),
+    _operator(
+        "laneway.dev",
+        "taskqueues/finalizers",
+        "update",
+        "owns Deployments and more by ownerReferences that block deletion; some clusters ask for this right then",
+    ),
+    _operator(
+        "laneway.dev",
+        "workerpools/finalizers",
+        "update",
+        "owns Deployments and more by ownerReferences that block deletion; some clusters ask for this right then",
+    ),
+    _operator("apps", "deployments", _OWNED, "runs gateways, pollers and workers, and repairs them"),
+    _operator("", "services", _OWNED, "gives each queue's gateway its address"),
+    _operator("policy", "poddisruptionbudgets", _OWNED, "keeps gateways, pollers and workers through node drains"),
+    _operator("networking.k8s.io", "networkpolicies", _OWNED, "lets in only what gateways, pollers and workers serve"),
+    _operator(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        _OWNED,
+        "makes one for a WorkerPool with scaling.controller: HorizontalPodAutoscaler",
+    ),
+    _operator(
+        "", "pods", "get list watch patch", "reads workers' pods; patch writes which of them are idle enough to go"
+    ),
+    _operator("", "secrets", "get", "reads the credentials that a manifest names, by name only"),
+    _operator("", "events", "create", "tells transitions, refusals and abandoned clean-ups as events"),
+    Permission(
+        Part.OPERATOR,
+        Where.OWN,
+        "coordination.k8s.io",
+        "leases",
+        ("create",),
+        "makes the Lease that replicas elect their leader by (a name cannot bound create)",
+    ),
+    Permission(
+        Part.OPERATOR,
+        Where.OWN,
+        "coordination.k8s.io",
+        "leases",
+        ("get", "update", "patch"),
+        "takes, renews and gives back the leader's Lease",
+        LEASE,
+    ),
+)
+"""In the order that the docs show. One entry for each reason; no entry grants what another does."""
+
+
+def needed(*, adapter: bool = False) -> Iterator[Permission]:
+    """What the operator needs, or instead the metrics adapter."""
+    part = Part.ADAPTER if adapter else Part.OPERATOR
+    return (permission for permission in PERMISSIONS if permission.part is part)
