@@ -1,9 +1,10 @@
 -- heartbeat: a worker lives; it says what it runs and learns what it lost, what to cancel and whether to drain.
 -- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers beats lanes*
 -- ARGV: conf, incarnation (8 bytes), run id, state (2 announced, 3 draining, 4 stalled), slots, window,
---   running items (c14: id), 1 to give back what the worker does not know else 0
+--   running items (c14: id), 1 to give back what the worker does not know else 0, tasks whose handlers ended since the
+--   last beat, ms that those took together
 -- RETURNS: {'ok' | 'gone' | 'epoch' | 'conf', now, state, lost ids, ids to cancel}
--- IDEMPOTENT: yes
+-- IDEMPOTENT: yes (a beat told twice weighs twice in the average of running times)
 -- USES: base record outbox lanes finish slots
 
 begin_freeing()
@@ -24,6 +25,16 @@ if reg.st ~= state or reg.s ~= slots or reg.w ~= window then
   call('HSET', WORKERS, inc, cmsgpack.pack(reg))
   count_slots()
   wake(1)
+end
+
+-- How long handlers run, on average: of about the last minute, or of the last 20 where those reach further back. It stays
+-- while nobody works, so that a queue whose workers have all gone still knows it.
+local ended, took = tonumber(ARGV[9]), tonumber(ARGV[10])
+if ended > 0 then
+  local ran = call('HMGET', META, 'ran_n', 'ran_ms', 'ran_at')
+  local n, ms, age = tonumber(ran[1] or 0), tonumber(ran[2] or 0), math.max(0, now - tonumber(ran[3] or now))
+  local keep = math.max(0.5 ^ (age / 60000), math.min(1, 20 / n))
+  call('HSET', META, 'ran_n', n * keep + ended, 'ran_ms', ms * keep + took, 'ran_at', now)
 end
 
 local known, order, blob = {}, {}, ARGV[7]

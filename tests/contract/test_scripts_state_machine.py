@@ -232,11 +232,16 @@ class StoresMachine(RuleBasedStateMachine):
             self.both(lambda store: store.start(worker.inc, items))
 
     @precondition(lambda self: self.workers)
-    @rule(data=st.data(), state=st.sampled_from((2, 2, 2, 3, 4)), slots=st.integers(1, 4))
-    def heartbeat(self, data: st.DataObject, state: int, slots: int) -> None:
+    @rule(data=st.data(), state=st.sampled_from((2, 2, 2, 3, 4)), slots=st.integers(1, 4), ended=st.integers(0, 30))
+    def heartbeat(self, data: st.DataObject, state: int, slots: int, ended: int) -> None:
         worker = data.draw(st.sampled_from(self.workers))
         known = data.draw(st.lists(st.sampled_from(worker.got), max_size=6, unique=True)) if worker.got else []
-        self.both(lambda store: store.heartbeat(worker.inc, state, slots, slots, [id for id, _ in known]))
+        ids = [id for id, _ in known]
+        self.both(lambda store: store.heartbeat(worker.inc, state, slots, slots, ids, ended=ended, took_ms=ended * 0.7))
+
+    @rule(soon=st.sampled_from((0, 100, 1000)))
+    def depth(self, soon: int) -> None:
+        self.both(lambda store: store.depth(soon))
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())

@@ -27,9 +27,10 @@ class Lease:
     """Beats for one incarnation after another.
 
     ``make_store`` gives the thread a store of its own; ``known`` gives the tasks that the worker runs or has still to
-    settle, with their fences; ``progress_age`` how many seconds ago the event loop last moved. Over ``stall_after`` the
-    worker says that it is stalled: it keeps what it runs and gets nothing new. ``on_beat`` is called on the event loop,
-    with what was known when the beat was made.
+    settle, with their fences; ``worked`` how many handlers have ended so far and how many ms they ran together;
+    ``progress_age`` how many seconds ago the event loop last moved. Over ``stall_after`` the worker says that it is
+    stalled: it keeps what it runs and gets nothing new. ``on_beat`` is called on the event loop, with what was known
+    when the beat was made.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Lease:
         interval: float,
         lease: float,
         known: Callable[[], dict[bytes, int]],
+        worked: Callable[[], tuple[int, float]],
         progress_age: Callable[[], float],
         on_beat: Callable[[bytes, Beat, dict[bytes, int]], None],
         slots: Callable[[], int],
@@ -49,6 +51,8 @@ class Lease:
         self._interval = interval
         self._lease = lease
         self._known = known
+        self._worked = worked
+        self._told = (0, 0.0)
         self._progress_age = progress_age
         self._on_beat = on_beat
         self._slots, self._window = slots, window
@@ -115,7 +119,12 @@ class Lease:
         state = STALLED if age > self._stall_after else ANNOUNCED if self._announced else REGISTERED
         if self._draining:
             state = DRAINING
-        call = store.heartbeat(inc, state, self._slots(), self._window(), list(known), heal=self._steady > 2)
+        worked = self._worked()
+        ended, took_ms = worked[0] - self._told[0], max(0.0, worked[1] - self._told[1])
+        call = store.heartbeat(
+            inc, state, self._slots(), self._window(), list(known),
+            heal=self._steady > 2, ended=ended, took_ms=took_ms,
+        )  # fmt: skip
         try:
             beat = await asyncio.wait_for(call, self._lease)
         except (LanewayError, TimeoutError):
@@ -131,6 +140,7 @@ class Lease:
             return
         if beat.status == "ok":
             self._acknowledged = sent
+            self._told = worked
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # the loop has closed: nobody is left to tell

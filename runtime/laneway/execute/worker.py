@@ -44,8 +44,9 @@ class Worker:
 
     ``make_executor`` is called once with ``on_settled``, ``on_dropped``, ``may_start`` and ``worker_name``;
     ``make_store`` gives the heartbeat's thread its own store; ``average_ms`` says how long handlers take (0: not
-    known yet). ``on_exchange`` hears of each call: settled, received, seconds; ``on_progress`` whenever the loop gets
-    somewhere, which is at least each few seconds. The stop order is in :meth:`stop`.
+    known yet), ``worked`` how many have ended so far and how many ms they ran together. ``on_exchange`` hears of each
+    call: settled, received, seconds; ``on_progress`` whenever the loop gets somewhere, which is at least each few
+    seconds. The stop order is in :meth:`stop`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Worker:
         on_exchange: Callable[[int, int, float], None] | None = None,
         on_stale: Callable[[int], None] | None = None,
         average_ms: Callable[[], float] = lambda: 0.0,
+        worked: Callable[[], tuple[int, float]] = lambda: (0, 0.0),
     ) -> None:
         self._store = store
         self._source = source
@@ -80,6 +82,7 @@ class Worker:
         self._stopping = False
         self._moved = time.monotonic()
         self._average_ms = average_ms
+        self._worked = worked
         self.on_progress: Callable[[], None] = lambda: None
         self._loop_task: asyncio.Task[None] | None = None
         self._tick_task: asyncio.Task[None] | None = None
@@ -122,6 +125,7 @@ class Worker:
             interval=config.beat_ms / 1000,
             lease=config.lease_ms / 1000,
             known=self._known,
+            worked=self._worked,
             progress_age=lambda: time.monotonic() - self._moved,
             on_beat=self._on_beat,
             slots=lambda: self.settings.slots,

@@ -158,6 +158,22 @@ class QueueStats(msgspec.Struct):
         return self.counts["submitted"] - sum(n for name, n in self.counts.items() if name != "submitted")
 
 
+class Depth(msgspec.Struct):
+    """How much there is to do, as scaling sees it. ``ready`` tasks are queued in lanes that hand out work, ``stopped``
+    ones in paused lanes (all of them, while the queue is paused); ``soon`` are scheduled and due within the time that
+    was asked for (0 while a lane is paused: they count once they stand in their lane); ``run_ms`` is how long a handler
+    runs on average (0: none has ended yet)."""
+
+    now_ms: int
+    ready: int
+    stopped: int
+    parked: int
+    soon: int
+    dispatched: int
+    running: int
+    run_ms: float
+
+
 class OutboxEntry(msgspec.Struct):
     """What happened to tasks in one script call: ``tasks`` as (id, lane number, attempts)."""
 
@@ -218,12 +234,22 @@ class TaskStore(Protocol):
         ...  # fmt: skip
 
     async def heartbeat(
-        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True
+        self,
+        inc: bytes,
+        state: int,
+        slots: int,
+        window: int,
+        running: Sequence[bytes],
+        *,
+        heal: bool = True,
+        ended: int = 0,
+        took_ms: float = 0.0,
     ) -> Beat:
         """One beat; ``state`` is 1 registered (gets no work yet), 2 announced, 3 draining or 4 stalled (no progress).
 
         ``heal``: what Redis shows as running here for longer than two beats and ``running`` does not name goes back;
-        False while the caller may have answers that it has not looked at.
+        False while the caller may have answers that it has not looked at. ``ended`` handlers have returned here since
+        the last beat, and ran ``took_ms`` together: the queue's average of running times comes from that.
         """
         ...
 
@@ -296,6 +322,10 @@ class TaskStore(Protocol):
 
     async def stats(self) -> QueueStats:
         """Sizes, lanes and workers at one instant."""
+        ...
+
+    async def depth(self, soon_ms: int) -> Depth:
+        """How much there is to do, by a light read; scheduled tasks count when they are due in ``soon_ms``."""
         ...
 
     # -- the outbox

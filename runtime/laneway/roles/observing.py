@@ -19,10 +19,15 @@ class OutcomeObserver:
         self._lane_name = lane_name
         self._series: dict[tuple[int, str], TaskSeries] = {}
         self._average = 0.0
+        self._worked = (0, 0.0)
 
     def average_ms(self) -> float:
         """The moving average of handlers' running time in ms; 0 before the first."""
         return self._average * 1000
+
+    def worked(self) -> tuple[int, float]:
+        """How many handlers have ended so far, and how many ms they ran together. May be called from any thread."""
+        return self._worked
 
     def __call__(self, run: RunObservation) -> None:
         key = (run.lane, run.type)
@@ -34,6 +39,8 @@ class OutcomeObserver:
         seconds = run.seconds
         average = self._average
         self._average = average + _WEIGHT * (seconds - average) if average else max(seconds, 1e-7)
+        ended, took = self._worked
+        self._worked = (ended + 1, took + seconds * 1000)
         series.run.observe(seconds)
         if run.wait_ms >= 0:
             series.wait.observe(run.wait_ms / 1000)

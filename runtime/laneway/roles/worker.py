@@ -229,6 +229,7 @@ def build_worker(
         on_exchange=on_exchange,
         on_stale=count_stale,
         average_ms=observer.average_ms,
+        worked=observer.worked,
     )
     return worker
 

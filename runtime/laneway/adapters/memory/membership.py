@@ -19,6 +19,8 @@ from laneway.ports.store import Beat, Reaped, Registered
 
 _FOREVER_AGO = 0
 _DEAD_PER_TICK = 2
+_HALVED_MS = 60_000
+_KEPT_TASKS = 20
 
 
 def register(
@@ -57,9 +59,12 @@ def register(
 
 
 def heartbeat(
-    step: Step, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], heal: bool
-) -> Beat:
-    """One beat: notes what the worker is able to do, heals what it does not know of, says what it lost."""
+    step: Step, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], heal: bool,
+    worked: tuple[int, float],
+) -> Beat:  # fmt: skip
+    """One beat: notes what the worker is able to do and did, heals what it does not know of, says what it lost.
+
+    ``worked``: how many handlers ended since the last beat, and how many ms those took."""
     t = step.t
     worker = t.workers.get(inc)
     if worker is None or worker.state == GONE:
@@ -70,6 +75,7 @@ def heartbeat(
         worker.state, worker.slots, worker.window = state, slots, window
         t.count_slots()
         step.wake(1)
+    _learn(step, *worked)
     held = t.held_by(inc)
     known = set(running)
     for id in held:
@@ -86,6 +92,16 @@ def heartbeat(
         frozenset(id for id in running if id not in here),
         frozenset(id for id in running if id in here and id in t.cancelling),
     )  # fmt: skip
+
+
+def _learn(step: Step, ended: int, took_ms: float) -> None:
+    """The moving average of how long handlers run, as in ``lua/heartbeat.lua``."""
+    t = step.t
+    if ended <= 0:
+        return
+    age = max(0, step.now - t.ran_at) if t.ran_n else 0
+    keep = max(0.5 ** (age / _HALVED_MS), min(1.0, _KEPT_TASKS / t.ran_n) if t.ran_n else 1.0)
+    t.ran_n, t.ran_ms, t.ran_at = t.ran_n * keep + ended, t.ran_ms * keep + took_ms, step.now
 
 
 def farewell(step: Step, inc: bytes, page: int, crashed: bool) -> tuple[int, bool]:

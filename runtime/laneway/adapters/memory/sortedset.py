@@ -49,6 +49,10 @@ class SortedSet:
         end = bisect_right(self._order, (score, _ABOVE))
         return [member for _, member in self._order[: min(end, max(0, n))]]
 
+    def count_up_to(self, score: float) -> int:
+        """How many members have a score of at most ``score``."""
+        return bisect_right(self._order, (score, _ABOVE))
+
     def last(self, offset: int, n: int) -> list[tuple[float, bytes]]:
         """``n`` members from the top, after ``offset``, highest first."""
         end = len(self._order) - offset

@@ -25,6 +25,7 @@ from laneway.model.settlement import Settlement
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Depth,
     Dispatched,
     LaneStats,
     OutboxEntry,
@@ -122,10 +123,11 @@ class MemoryStore:
         return membership.register(step, inc, worker, partitions, last, running)
 
     async def heartbeat(
-        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True
-    ) -> Beat:
+        self, inc: bytes, state: int, slots: int, window: int, running: Sequence[bytes], *, heal: bool = True,
+        ended: int = 0, took_ms: float = 0.0,
+    ) -> Beat:  # fmt: skip
         """One beat."""
-        return membership.heartbeat(self._step(), inc, state, slots, window, running, heal)
+        return membership.heartbeat(self._step(), inc, state, slots, window, running, heal, (ended, took_ms))
 
     async def turn(self, inc: bytes, request: int, want: int, settled: Sequence[Settlement]) -> Turn:
         """Settles a batch and claims the next."""
@@ -284,6 +286,24 @@ class MemoryStore:
         ]  # fmt: skip
         return QueueStats(
             step.now, counts, lanes, workers, t.outbox_bytes, len(t.outbox), t.outbox_gap, t.finished_bytes
+        )
+
+    async def depth(self, soon_ms: int) -> Depth:
+        """How much there is to do, for scaling."""
+        step, t = self._step(), self._t
+        conf = step.conf
+        sizes = {lane.n: len(step.lane_set(lane.n)) for lane in conf.lanes}
+        stopped = {lane.n for lane in conf.lanes if conf.paused or lane.paused}
+        dispatched = len(t.dispatched)
+        return Depth(
+            step.now,
+            ready=sum(n for lane, n in sizes.items() if lane not in stopped),
+            stopped=sum(n for lane, n in sizes.items() if lane in stopped),
+            parked=sum(len(ids) for lanes_ in t.parked.values() for ids in lanes_.values()),
+            soon=0 if stopped else t.scheduled.count_up_to(step.now + soon_ms),
+            dispatched=dispatched,
+            running=sum(len(ids) for ids in t.held.values()) - dispatched,
+            run_ms=t.ran_ms / t.ran_n if t.ran_n else 0.0,
         )
 
     # -- the outbox

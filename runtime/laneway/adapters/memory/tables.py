@@ -109,6 +109,9 @@ class Tables:
         self.relay: tuple[str, int] | None = None
         self.finished_bytes = 0
         self.slots = 0
+        self.ran_n = 0.0
+        self.ran_ms = 0.0
+        self.ran_at = 0
         self.reap_at = 0
         self.reap_grace = 0
         self.work = Tokens()

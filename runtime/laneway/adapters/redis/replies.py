@@ -16,6 +16,7 @@ from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
     Claimed,
+    Depth,
     Dispatched,
     LaneStats,
     OutboxEntry,
@@ -141,6 +142,12 @@ def stats(reply: list[Any], config: QueueConfig) -> QueueStats:
         )  # fmt: skip
     extra = {name: numbers.pop(name) for name in ("outbox_bytes", "outbox_entries", "outbox_gap", "finished_bytes")}
     return QueueStats(now, numbers, lanes, workers, **extra)
+
+
+def depth(reply: list[Any]) -> Depth:
+    """The answer of depth."""
+    ran, took = float(reply[8]), float(reply[9])
+    return Depth(*reply[1:8], took / ran if ran else 0.0)
 
 
 def outbox_entry(entry: bytes, fields: dict[bytes, bytes]) -> OutboxEntry:
