@@ -1,0 +1,1 @@
+"""Writes to the API server, each made only if something would change by it."""

@@ -1,0 +1,90 @@
+"""Conditions of Laneway's objects: their types, and every reason that one can have, with what it means.
+
+``docs/reference`` has a table that is made of this.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+Condition = dict[str, Any]
+State = Literal["True", "False", "Unknown"]
+
+
+class ConditionType(StrEnum):
+    """The types of conditions."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    PAUSED = "Paused"
+    TOPICS_READY = "TopicsReady"
+    LIMITER_READY = "LimiterReady"
+    GATEWAY_AVAILABLE = "GatewayAvailable"
+    POLLER_AVAILABLE = "PollerAvailable"
+    WORKERS_AVAILABLE = "WorkersAvailable"
+    SCALING_ACTIVE = "ScalingActive"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is; ``meaning`` is the line that the docs show."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Reason:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    READY = "Ready", "All that the object asks for is there and works."
+    PROGRESSING = "Progressing", "What the object asks for is being made."
+    UP_TO_DATE = "UpToDate", "Nothing is left to do for this generation of the object."
+    AVAILABLE = "Available", "Enough pods are ready."
+    UNAVAILABLE = "Unavailable", "Too few pods are ready; the pods' own events say why."
+    SCALED_TO_ZERO = "ScaledToZero", "No pods are asked for."
+    PAUSED = "Paused", "spec.paused, or the annotation laneway.dev/reconcile: Paused."
+    NOT_PAUSED = "NotPaused", "The object is reconciled."
+    INVALID_SPEC = "InvalidSpec", "The object asks for what can't be; the message says what would be right."
+    DELETING = "Deleting", "The object is being deleted, and what it holds is drained."
+    QUEUE_NOT_FOUND = "QueueNotFound", "The TaskQueue that queueRef names is not there."
+    QUEUE_NOT_READY = "QueueNotReady", "The TaskQueue that queueRef names is not ready; its conditions say why."
+    SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is referred to is not there, or has not that key."
+    RESOURCE_CONFLICT = (
+        "ResourceConflict",
+        "A name that the object needs is taken by an older or by a foreign object, which is left as it is.",
+    )
+    DEPENDENCY_UNAVAILABLE = (
+        "DependencyUnavailable",
+        "Redis, Kafka or the API server is not reached; it is tried again.",
+    )
+    RECONCILE_ERROR = "ReconcileError", "A pass failed in an unexpected way; it is tried again, and the log says more."
+
+
+class EventType(StrEnum):
+    """The two types of Kubernetes events."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+#: Conditions whose status "True" tells of trouble or of a pause; of all others, "True" is good.
+ABNORMAL: Final = frozenset({ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.PAUSED})
+
+
+def condition(
+    type: ConditionType, status: bool | None, reason: Reason, message: str = "", *, generation: int = 0
+) -> Condition:
+    """A condition without its time: ``apply.status`` keeps the time of the last change of status.
+
+    ``status`` None is "Unknown". ``message`` has at most 32,768 characters, as the API server demands.
+    """
+    state: State = "Unknown" if status is None else "True" if status else "False"
+    return {
+        "type": str(type),
+        "status": state,
+        "reason": str(reason),
+        "message": message[:32_768],
+        "observedGeneration": generation,
+    }

@@ -1,0 +1,258 @@
+"""The queue of work: which objects need a pass, and the loops that run the passes."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from laneway.kit.logs import get_logger
+from laneway_operator.engine.errors import NotLeading
+from laneway_operator.keys import ObjectKey
+
+_log = get_logger(__name__)
+
+#: A pass: looks at one object and does what is wanting. Returns in how many seconds to look again (None: only
+#: when woken). What it raises is logged and counted, and it is tried again after a growing pause.
+Pass = Callable[[ObjectKey], Awaitable[float | None]]
+
+FIRST_BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 60.0
+
+
+class PassObserver(Protocol):
+    """Is told of each pass that ended: ``result`` is done, failed, timeout or fenced."""
+
+    def __call__(self, kind: str, result: str, seconds: float) -> None: ...
+
+
+def _unobserved(kind: str, result: str, seconds: float) -> None:
+    return None
+
+
+class WorkQueue:
+    """Keys that wait for a pass: each at most once, at most one pass per key at a time, ``concurrency`` in all.
+
+    A key that is woken during its own pass gets another one after it. What events woke goes before what only
+    a timer woke, but for every fourth, so that neither starves. Nothing starts before :meth:`run`, or while
+    it is not called; keys are kept.
+    """
+
+    def __init__(
+        self,
+        passes: dict[str, Pass],
+        *,
+        concurrency: int = 16,
+        pass_timeout: float = 60.0,
+        observe: PassObserver = _unobserved,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._passes = passes
+        self._concurrency = concurrency
+        self._pass_timeout = pass_timeout
+        self._observe = observe
+        self._jitter = jitter
+        self._woken: OrderedDict[ObjectKey, float] = OrderedDict()
+        self._timed: OrderedDict[ObjectKey, float] = OrderedDict()
+        self._running: dict[ObjectKey, float] = {}
+        self._again: set[ObjectKey] = set()
+        self._due: dict[ObjectKey, float] = {}
+        self._heap: list[tuple[float, ObjectKey]] = []
+        self._failures: dict[ObjectKey, int] = {}
+        self._more = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._taken = 0
+        self._accepting = True
+        self.last_end: float = 0.0
+        """When a pass last ended, by the event loop's clock; 0 before the first."""
+
+    # ------------------------------------------------------------------------------------------- adding
+
+    def wake(self, key: ObjectKey) -> None:
+        """Something changed: a pass for ``key``, as soon as there is room."""
+        if key.kind not in self._passes:
+            raise KeyError(f"no pass for {key.kind}; there are passes for {', '.join(self._passes)}")
+        if key in self._running:
+            self._again.add(key)
+            return
+        self._due.pop(key, None)
+        since = self._timed.pop(key, None)
+        self._woken.setdefault(key, since if since is not None else self._now())
+        self._notify()
+
+    def wake_after(self, key: ObjectKey, seconds: float) -> None:
+        """A pass for ``key`` in so many seconds, unless one comes before; the earliest such call wins."""
+        if key in self._woken or key in self._timed:
+            return
+        due = self._now() + max(0.0, seconds)
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, key))
+            self._notify()
+
+    def forget(self, key: ObjectKey) -> None:
+        """The object is gone: no pass for it any more but the one that runs."""
+        self._woken.pop(key, None)
+        self._timed.pop(key, None)
+        self._due.pop(key, None)
+        self._again.discard(key)
+        self._failures.pop(key, None)
+
+    def clear(self) -> None:
+        """Forgets all keys."""
+        for keys in (self._woken, self._timed, self._due, self._again, self._failures):
+            keys.clear()
+        self._heap.clear()
+
+    # ------------------------------------------------------------------------------------------- looking
+
+    @property
+    def depth(self) -> int:
+        """How many keys could have a pass now and have none yet."""
+        return len(self._woken) + len(self._timed)
+
+    @property
+    def running(self) -> int:
+        """How many passes run."""
+        return len(self._running)
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the first of the waiting keys has waited; 0 when none does."""
+        heads = [next(iter(keys.values())) for keys in (self._woken, self._timed) if keys]
+        return max(0.0, self._now() - min(heads)) if heads else 0.0
+
+    @property
+    def longest_pass(self) -> float:
+        """For how many seconds the oldest of the running passes has run; 0 when none does."""
+        return max(0.0, self._now() - min(self._running.values())) if self._running else 0.0
+
+    # ------------------------------------------------------------------------------------------- running
+
+    async def run(self) -> None:
+        """Runs passes until cancelled (which cancels the passes as well) or told to :meth:`finish`."""
+        self._accepting = True
+        try:
+            while self._accepting:
+                await self._wait_for_room()
+                self._ripen()
+                while self._has_room() and (key := self._take()) is not None:
+                    self._begin(key)
+        finally:
+            tasks = list(self._tasks)
+            if self._accepting:  # so it was cancelled
+                for task in tasks:
+                    task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    async def finish(self, grace: float) -> bool:
+        """Begins no pass any more, waits up to ``grace`` seconds for those that run, and cancels the rest.
+        Returns whether all ended by themselves."""
+        self._accepting = False
+        self._notify()
+        tasks = list(self._tasks)
+        late: set[asyncio.Task[None]] = set()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        return not late
+
+    async def _wait_for_room(self) -> None:
+        """Returns when a pass could begin, or :meth:`finish` was called."""
+        while self._accepting:
+            self._more.clear()
+            room = self._has_room()
+            wait = self._until_ripe()
+            if room and (self.depth or (wait is not None and wait <= 0)):
+                return
+            try:
+                async with asyncio.timeout(wait if room else None):
+                    await self._more.wait()
+            except TimeoutError:
+                continue
+
+    def _has_room(self) -> bool:
+        return self._accepting and len(self._tasks) < self._concurrency
+
+    def _until_ripe(self) -> float | None:
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] - self._now() if self._heap else None
+
+    def _ripen(self) -> None:
+        while (wait := self._until_ripe()) is not None and wait <= 0:
+            due, key = heapq.heappop(self._heap)
+            del self._due[key]
+            if key in self._running:
+                self._again.add(key)
+            elif key not in self._woken:
+                self._timed.setdefault(key, due)
+
+    def _take(self) -> ObjectKey | None:
+        self._taken += 1
+        first, second = (self._woken, self._timed) if self._taken % 4 else (self._timed, self._woken)
+        for keys in (first, second):
+            if keys:
+                return keys.popitem(last=False)[0]
+        return None
+
+    def _begin(self, key: ObjectKey) -> None:
+        self._running[key] = self._now()
+        self._due.pop(key, None)
+        task = asyncio.create_task(self._one(key), name=f"pass for {key}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._notify()
+
+    async def _one(self, key: ObjectKey) -> None:
+        began = self._now()
+        result, after = "cancelled", None
+        try:
+            async with asyncio.timeout(self._pass_timeout):
+                after = await self._passes[key.kind](key)
+            result = "done"
+            self._failures.pop(key, None)
+        except NotLeading:
+            result = "fenced"  # whoever leads now looks at all objects anyway
+        except TimeoutError:
+            result, after = "timeout", self._backoff(key)
+            _log.error("pass took too long", object=str(key), allowed=self._pass_timeout, again_in=round(after, 1))
+        except Exception as error:
+            result, after = "failed", self._backoff(key)
+            _log.error(
+                "pass failed; it is tried again", object=str(key), error=str(error), again_in=round(after, 1),
+                failures=self._failures[key], exc_info=True,
+            )  # fmt: skip
+        finally:
+            del self._running[key]
+            self.last_end = self._now()
+            self._observe(key.kind, result, self.last_end - began)
+            self._requeue(key, after)
+
+    def _requeue(self, key: ObjectKey, after: float | None) -> None:
+        if key in self._again:
+            self._again.discard(key)
+            self.wake(key)
+        elif after is not None:
+            # A tenth earlier at most, so that what began together does not stay together.
+            self.wake_after(key, after * (1.0 - self._jitter() / 10))
+
+    def _backoff(self, key: ObjectKey) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        return float(min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 16), LONGEST_BACKOFF_S))
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _notify(self) -> None:
+        self._more.set()
