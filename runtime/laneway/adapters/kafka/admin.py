@@ -1,45 +1,221 @@
-"""Topics made and grown, for ``laneway up`` and the operator."""
+"""Topics: looked at, made, grown, configured and deleted, for ``laneway up`` and the operator."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    BrokerResponseError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.metadata import MetadataRequest
 
-from laneway.adapters.kafka.names import Topics
-from laneway.adapters.kafka.publisher import MAX_REQUEST
-from laneway.errors import Unavailable
+from laneway.adapters.kafka.alter import IncrementalAlterConfigs
+from laneway.adapters.kafka.connection import AWAY, NOT_ALLOWED, away, client_options
+from laneway.errors import ConfigError
+from laneway.model.manifests.connections import Kafka
+from laneway.model.servers import KafkaServer
+from laneway.model.topics import Topics, TopicSpec
+from laneway.policy.topics import topic_specs
+
+#: Where DescribeConfigs says that a value comes from: set on the topic itself.
+_OF_THE_TOPIC = 1
+#: A manifest's brokers where they play no part.
+_PLACEHOLDER = "kafka:9092"
 
 
-async def ensure_topics(bootstrap: str, topics: Topics, *, partitions: int, replication: int = 1) -> None:
-    """Creates the queue's topics when missing, and grows the partitions of the tasks topic. Never shrinks.
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it is. ``replication`` is that of its partition with the fewest copies; ``configs`` has what was set
+    on the topic itself, without the brokers' defaults."""
+
+    partitions: int
+    replication: int
+    configs: Mapping[str, str]
+
+
+class TopicAdmin:
+    """An administrator's client that connects at first use, and again after it broke. Every request ends within
+    ``timeout`` seconds. For one event loop."""
+
+    def __init__(self, server: KafkaServer | str, *, timeout: float = 10.0) -> None:
+        """Raises ConfigError when a certificate's file is missing or wrong."""
+        self.server = KafkaServer.of(server)
+        self._timeout = timeout
+        self._options = client_options(self.server)
+        self._starting = asyncio.Lock()
+        self._client: AIOKafkaAdminClient | None = None
+
+    async def describe(self, names: Sequence[str]) -> dict[str, TopicState]:
+        """The topics of these names that exist.
+
+        Raises:
+            Unavailable: Kafka can't be reached, or does not allow it.
+        """
+        if not names:
+            return {}
+        # A request that names topics would create them where brokers do that by themselves, unless told not to.
+        metadata = await self._ask(lambda client: client._send_request(MetadataRequest(list(names), False)))
+        found: dict[str, tuple[int, int]] = {}
+        for topic in metadata.to_object()["topics"]:
+            if _is(topic["error_code"], UnknownTopicOrPartitionError):
+                continue
+            await self._check(topic["error_code"], f"describing topic {topic['topic']}")
+            copies = [len(partition["replicas"]) for partition in topic["partitions"]]
+            found[topic["topic"]] = (len(copies), min(copies, default=0))
+        configs = await self._configs(list(found))
+        return {name: TopicState(*found[name], configs[name]) for name in found if name in configs}
+
+    async def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        configs: dict[str, dict[str, str]] = {}
+        for answer in await self._ask(lambda client: client.describe_configs(wanted)):
+            for code, message, _, name, entries in answer.resources:
+                if _is(code, UnknownTopicOrPartitionError):
+                    continue  # deleted in between
+                await self._check(code, f"describing topic {name}", message)
+                configs[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _OF_THE_TOPIC}
+        return configs
+
+    async def create(self, specs: Sequence[TopicSpec]) -> list[str]:
+        """Makes topics; returns the names of those made. One that exists already is left as it is.
+
+        Raises:
+            Unavailable: Kafka can't be reached, or refused.
+            ConfigError: Kafka takes no such topic, such as with more copies than it has brokers.
+        """
+        if not specs:
+            return []
+        topics = [
+            # (aiokafka takes the brokers' default for the copies only with a map of assignments, be it empty)
+            NewTopic(spec.name, spec.partitions, spec.replication, {} if spec.replication < 0 else None, spec.configs)
+            for spec in specs
+        ]
+        answer = await self._ask(lambda client: client.create_topics(topics, timeout_ms=self._timeout_ms))
+        made = []
+        for name, code, message in answer.topic_errors:
+            if _is(code, TopicAlreadyExistsError):
+                continue
+            await self._check(code, f"making topic {name}", message)
+            made.append(name)
+        return made
+
+    async def grow(self, name: str, partitions: int) -> None:
+        """Raises the number of a topic's partitions. Kafka can't lower it.
+
+        Raises:
+            Unavailable: Kafka can't be reached, or does not allow it.
+            ConfigError: the topic has as many or more.
+        """
+        await self._ask(lambda client: client.create_partitions({name: NewPartitions(partitions)}, self._timeout_ms))
+
+    async def configure(self, name: str, configs: Mapping[str, str]) -> None:
+        """Sets these of a topic's settings and leaves the others.
+
+        Raises:
+            Unavailable: Kafka can't be reached, or does not allow it.
+            ConfigError: it knows no such setting or value.
+        """
+        answer = await self._ask(lambda client: client._send_to_controller(IncrementalAlterConfigs(name, configs)))
+        for code, message, _, _ in answer.resources:
+            await self._check(code, f"configuring topic {name}", message)
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Deletes topics with all that they hold. One that does not exist is fine.
+
+        Raises:
+            Unavailable: Kafka can't be reached, or does not allow it.
+        """
+        if not names:
+            return
+        answer = await self._ask(lambda client: client.delete_topics(list(names), self._timeout_ms))
+        for name, code in answer.topic_error_codes:
+            if not _is(code, UnknownTopicOrPartitionError):
+                await self._check(code, f"deleting topic {name}")
+
+    async def close(self) -> None:
+        """Ends the connection; the next call makes another."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    @property
+    def _timeout_ms(self) -> int:
+        return int(self._timeout * 1000)
+
+    async def _check(self, code: int, doing: str, message: str | None = None) -> None:
+        if code:
+            error = for_code(code)(message or "")
+            raise await self._refused(error, doing)
+
+    async def _refused(self, error: KafkaError, doing: str = "") -> Exception:
+        """Kafka has answered, and the answer was no: a wrong wish is not cured by asking again."""
+        if error.retriable:
+            await self.close()  # what it knows of the brokers may be old, such as who controls the others
+            return await away(self.server, error)
+        if isinstance(error, NOT_ALLOWED):
+            return await away(self.server, error)
+        return ConfigError(f"Kafka at {self.server.bootstrap} refused {doing or 'it'}: {error}")
+
+    async def _ask(self, request: Any) -> Any:
+        try:
+            client = await self._ready()
+            return await asyncio.wait_for(request(client), self._timeout)
+        except AWAY as error:
+            if isinstance(error, BrokerResponseError):
+                raise await self._refused(error) from error
+            await self.close()
+            raise await away(self.server, error) from error
+
+    async def _ready(self) -> AIOKafkaAdminClient:
+        async with self._starting:
+            if self._client is None:
+                client = AIOKafkaAdminClient(**self._options, request_timeout_ms=self._timeout_ms)
+                try:
+                    await asyncio.wait_for(client.start(), self._timeout)
+                except BaseException:
+                    await client.close()
+                    raise
+                self._client = client
+            return self._client
+
+
+def _is(code: int, kind: type[KafkaError]) -> bool:
+    return bool(code == kind.errno)
+
+
+async def ensure_topics(
+    server: KafkaServer | str, topics: Topics, *, partitions: int | None = None, kafka: Kafka | None = None
+) -> None:
+    """Creates a queue's topics where they are missing, and grows that of tasks; never shrinks, and leaves settings.
+
+    ``kafka`` is the manifest's; ``partitions`` is used in place of its number.
 
     Raises:
         Unavailable: Kafka can't be reached, or refused.
+        ConfigError: it takes no such topic.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    kafka = kafka or Kafka(bootstrapServers=[_PLACEHOLDER])
+    specs = [
+        replace(spec, partitions=partitions) if partitions and spec.name == topics.tasks else spec
+        for spec in topic_specs(topics, kafka)
+    ]
+    admin = TopicAdmin(server)
     try:
-        await asyncio.wait_for(admin.start(), 10)
-        known = set(await admin.list_topics())
-        hour = str(3_600_000)
-        large = {"max.message.bytes": str(MAX_REQUEST)}
-        wanted = [
-            NewTopic(topics.tasks, partitions, replication, topic_configs={"retention.ms": hour, **large}),
-            NewTopic(topics.events, 1, replication),
-            NewTopic(topics.dead, 1, replication, topic_configs={"retention.ms": "-1", **large}),
-        ]
-        missing = [topic for topic in wanted if topic.name not in known]
-        if missing:
-            try:
-                await admin.create_topics(missing)
-            except TopicAlreadyExistsError:
-                missing = []  # somebody else was faster
-        if topics.tasks in known:
-            (described,) = await admin.describe_topics([topics.tasks])
-            if len(described["partitions"]) < partitions:
-                await admin.create_partitions({topics.tasks: NewPartitions(partitions)})
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise Unavailable(f"Kafka at {bootstrap} is away or refused ({error})", 1.0) from error
+        known = await admin.describe([spec.name for spec in specs])
+        await admin.create([spec for spec in specs if spec.name not in known])
+        for spec in specs:
+            if spec.name in known and known[spec.name].partitions < spec.partitions:
+                await admin.grow(spec.name, spec.partitions)
     finally:
         await admin.close()

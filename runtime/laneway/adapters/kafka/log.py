@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.publisher import Publisher, Sent
 from laneway.errors import Unavailable
 from laneway.kit.logs import get_logger
+from laneway.model.servers import KafkaServer
+from laneway.model.topics import Topics
 
 _log = get_logger(__name__)
 
@@ -34,8 +35,8 @@ def packed(records: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 class KafkaEventLog:
     """An EventLog on one queue's topics ``events`` (JSON lines) and ``dead`` (a JSON object each)."""
 
-    def __init__(self, bootstrap: str, topics: Topics) -> None:
-        self._publisher = Publisher(bootstrap)
+    def __init__(self, server: KafkaServer | str, topics: Topics) -> None:
+        self._publisher = Publisher(server)
         self._topics = {"events": topics.events, "dead": topics.dead}
 
     async def append(self, stream: str, records: Sequence[tuple[bytes, bytes]]) -> None:

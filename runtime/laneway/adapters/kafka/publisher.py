@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from enum import Enum
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError
 
-from laneway.errors import Unavailable
+from laneway.adapters.kafka.connection import AWAY, away, client_options
+from laneway.model.servers import KafkaServer
+from laneway.model.topics import MAX_REQUEST
 
 #: Kafka's own default for the largest record batch, less room for headers.
 MAX_RECORD = 900_000
-
-
-#: What one request may take: the largest payload that a manifest allows (16 MiB), and what goes with it.
-MAX_REQUEST = 18_874_368
 
 
 class Sent(Enum):
@@ -30,7 +28,7 @@ class Sent(Enum):
 async def _end(producer: AIOKafkaProducer) -> None:
     try:
         await asyncio.wait_for(producer.stop(), 1.0)
-    except (KafkaError, OSError, TimeoutError):
+    except AWAY:
         # What it still had is given up: its callers have been told that it was not acknowledged.
         return
 
@@ -47,8 +45,8 @@ def _outcome(future: asyncio.Future[object]) -> Sent:
 class Publisher:
     """A producer that is made at first use and again after it broke. Not for several event loops."""
 
-    def __init__(self, bootstrap: str, *, timeout: float = 5.0) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, server: KafkaServer | str, *, timeout: float = 5.0) -> None:
+        self._server = KafkaServer.of(server)
         self._timeout = timeout
         self._making = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
@@ -57,7 +55,7 @@ class Publisher:
         async with self._making:  # one at a time: a second producer would break the order, and nobody would end it
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **client_options(self._server),
                     acks="all",
                     enable_idempotence=True,
                     linger_ms=0,
@@ -66,9 +64,9 @@ class Publisher:
                 )
                 try:
                     await asyncio.wait_for(producer.start(), self._timeout)
-                except (KafkaError, OSError, TimeoutError) as error:
+                except AWAY as error:
                     await producer.stop()
-                    raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
+                    raise await away(self._server, error) from error
                 self._producer = producer
             return self._producer
 
@@ -90,9 +88,9 @@ class Publisher:
                     )
                 except MessageSizeTooLargeError:
                     sent.append(Sent.TOO_LARGE)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except AWAY as error:
             await self._drop(producer)
-            raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
+            raise await away(self._server, error) from error
         futures = [future for future in sent if isinstance(future, asyncio.Future)]
         late = (await asyncio.wait(futures, timeout=self._timeout))[1] if futures else set()
         for future in late:

@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from laneway.adapters.kafka.connection import AWAY, away, client_options
 from laneway.errors import Unavailable
+from laneway.model.servers import KafkaServer
 
 
 class PartitionReader:
     """Assigns itself one partition and reads from its end. Offsets are committed for people who watch the lag; nothing
     rests on them."""
 
-    def __init__(self, bootstrap: str, topic: str, group: str, *, timeout: float = 10.0) -> None:
-        self._bootstrap, self._topic, self._group, self._timeout = bootstrap, topic, group, timeout
+    def __init__(self, server: KafkaServer | str, topic: str, group: str, *, timeout: float = 10.0) -> None:
+        self._server, self._topic, self._group, self._timeout = KafkaServer.of(server), topic, group, timeout
         # The group only carries offsets that people look at; what aiokafka calls errors there are no events here.
         logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
         self._consumer: AIOKafkaConsumer | None = None
@@ -32,8 +34,8 @@ class PartitionReader:
         consumer = await self._ready()
         try:
             partitions = await asyncio.wait_for(self._topic_partitions(consumer), self._timeout)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
+        except AWAY as error:
+            raise await away(self._server, error) from error
         if not partitions:
             raise Unavailable(f"topic {self._topic} does not exist yet", 1.0)
         return len(partitions)
@@ -47,7 +49,7 @@ class PartitionReader:
     async def _ready(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._server),
                 group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="latest",
@@ -56,9 +58,9 @@ class PartitionReader:
             )
             try:
                 await asyncio.wait_for(consumer.start(), self._timeout)
-            except (KafkaError, OSError, TimeoutError) as error:
+            except AWAY as error:
                 await consumer.stop()
-                raise Unavailable(f"Kafka at {self._bootstrap} is away ({error})", 1.0) from error
+                raise await away(self._server, error) from error
             self._consumer = consumer
         return self._consumer
 
@@ -77,7 +79,7 @@ class PartitionReader:
             if await asyncio.wait_for(consumer.seek_to_end(self._partition), self._timeout) is False:
                 raise Unavailable(f"could not seek to the end of {self._partition}", 1.0)
             await asyncio.wait_for(consumer.position(self._partition), self._timeout)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise Unavailable(f"could not seek to the end of {self._partition} ({error})", 1.0) from error
 
     async def records(self) -> AsyncIterator[list[bytes]]:
@@ -97,7 +99,7 @@ class PartitionReader:
             return
         try:
             await asyncio.wait_for(self._consumer.commit(), 2.0)
-        except (KafkaError, OSError, TimeoutError):
+        except AWAY:
             return
 
     async def close(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.publisher import MAX_RECORD, Publisher, Sent
 from laneway.adapters.kafka.records import encode_record
 from laneway.errors import Unavailable
+from laneway.model.servers import KafkaServer
+from laneway.model.topics import Topics
 from laneway.ports.log import Unpublished
 from laneway.ports.store import Claimed
 
@@ -17,8 +18,8 @@ _PER_RECORD = 200
 class KafkaTaskPublisher:
     """A TaskPublisher on one queue's tasks topic."""
 
-    def __init__(self, bootstrap: str, topics: Topics) -> None:
-        self._publisher = Publisher(bootstrap)
+    def __init__(self, server: KafkaServer | str, topics: Topics) -> None:
+        self._publisher = Publisher(server)
         self._topic = topics.tasks
 
     async def publish(self, tasks: Sequence[tuple[bytes, int, Claimed]]) -> list[Unpublished]:
