@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench parts-up parts-down
+.PHONY: help setup demo up test check crds bench parts-up parts-down
 
 help:        ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,12 +24,17 @@ up: $(STAMP)  ## run the quick start's queue on this machine until Ctrl-C
 test: $(STAMP)  ## run the tests on real servers; ARGS="-k name" chooses
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP)  ## run the gates: format, lint, types, import layers, Lua headers
+check: $(STAMP)  ## run the gates: format, lint, types, import layers, Lua headers, CRDs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@if [ -e hack/check_lua.py ]; then echo "$(BIN)/python hack/check_lua.py"; $(BIN)/python hack/check_lua.py; fi
+	$(BIN)/python hack/crds.py --check
+
+crds: $(STAMP)  ## write the CRDs and the manifests' reference page from the models
+	$(BIN)/python hack/crds.py
+	$(BIN)/python hack/docs_manifests.py
 
 bench: $(STAMP)  ## measure throughput; the last line is one JSON object
 	$(BIN)/laneway bench throughput --json $(ARGS)

@@ -494,7 +494,7 @@ def test_a_redis_url_with_a_password_is_refused_and_the_password_is_not_repeated
     file = tmp_path / "m.yaml"
     file.write_text(queue("{redis: {url: 'redis://me:hunter2@r:6379'}}"))
     said = refusal(file)
-    assert "spec.redis.url: must hold no password: put the whole URL into a Secret and name it in secretRef" in said
+    assert "spec.redis.url: must hold no password: name its Secret in passwordSecretRef, or put the whole URL" in said
     assert "hunter2" not in said
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -23,10 +23,40 @@ QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$
 _QUANTITY = re.compile(QUANTITY_PATTERN, re.ASCII)
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What an API server checks of a part of a manifest, in CEL, beside what a validator checks here.
+
+    ``message`` says what would be right; ``expression`` is CEL for a message with values in it. ``at`` is the
+    field, such as ".burst", that the refusal names. A rule with ``oldSelf`` is about changes, and has no
+    validator.
+    """
+
+    cel: str
+    message: str
+    expression: str = ""
+    at: str = ""
+
+    def schema(self) -> dict[str, str]:
+        """As an entry of x-kubernetes-validations."""
+        found = {"rule": self.cel, "message": self.message, "messageExpression": self.expression, "fieldPath": self.at}
+        return {key: value for key, value in found.items() if value}
+
+
 class Model(BaseModel):
     """A part of a manifest: unknown fields are refused, types are not guessed, nothing changes once read."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    """What an API server checks of it, beside types and bounds."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core))
+        if cls.RULES:
+            schema["x-kubernetes-validations"] = [rule.schema() for rule in cls.RULES]
+        return schema
 
 
 class OpenModel(Model):
@@ -63,28 +93,34 @@ class Open:
 class Text:
     """A text field whose values ``check`` accepts (it raises ValueError saying what would be right).
 
-    ``pattern`` says the same for an API server, as far as a regular expression can.
+    ``pattern`` says the same for an API server, as far as a regular expression can ("": any text), and
+    ``says`` what would be right ("": the pattern itself has to do). ``rules`` are more that it checks.
     """
 
     check: Callable[[str], str]
     pattern: str
     min_length: int
     max_length: int
+    says: str = ""
+    rules: tuple[Rule, ...] = ()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, core_schema.str_schema(strict=True))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {
-            "type": "string",
-            "pattern": self.pattern,
-            "minLength": self.min_length,
-            "maxLength": self.max_length,
-        }
+        found: dict[str, Any] = {"type": "string", "minLength": self.min_length, "maxLength": self.max_length}
+        if self.pattern:
+            found["pattern"] = self.pattern
+        if self.says:
+            found["x-laneway-says"] = self.says
+        if self.rules:
+            found["x-kubernetes-validations"] = [rule.schema() for rule in self.rules]
+        return found
 
     def bounds(self) -> str:
         """For people."""
-        return f"{self.min_length} to {self.max_length} characters, `{self.pattern}`"
+        pattern = f", `{self.pattern}`" if self.pattern else ""
+        return f"{self.min_length} to {self.max_length} characters{pattern}"
 
 
 @dataclass(frozen=True)

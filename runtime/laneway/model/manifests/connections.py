@@ -7,55 +7,94 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from laneway.model.manifests.base import Duration, Model, Text
+from laneway.model.manifests.base import Duration, Model, Rule, Text
 from laneway.model.manifests.parts import SecretKey, Tls
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?):([0-9]{1,5})")
+_HOST = r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?)"
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_SERVER_PATTERN = rf"^{_HOST}:{_PORT}$"
+_SERVER = re.compile(_SERVER_PATTERN)
+_SERVER_RULE = "must be HOST:PORT, such as kafka:9092"
+_USER_AT = r"([^\s/?#@:]+@)?"
+_URL_PATTERN = rf"^(rediss?://{_USER_AT}{_HOST}(:{_PORT})?([/?]\S*)?|unix://{_USER_AT}/\S+)$"
+_URL = re.compile(_URL_PATTERN, re.ASCII)
+_URL_RULE = "must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH"
+_WITH_PASSWORD = r"^[a-z]+://[^/?#]*:[^/?#]*@"
+_NO_PASSWORD = (
+    "must hold no password: name its Secret in passwordSecretRef, or put the whole URL into a Secret and name it in"
+    " secretRef"
+)
 
 
 def _redis_url(url: str) -> str:
-    rule = "must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH"
-    try:
-        parts = urlsplit(url)
-        port_ok = parts.port is None or parts.port > 0
-    except ValueError:
-        raise ValueError(f"{rule}; this one can't be read") from None
-    if parts.password is not None:
-        raise ValueError("must hold no password: put the whole URL into a Secret and name it in secretRef")
-    if parts.scheme not in REDIS_SCHEMES:
-        raise ValueError(f"{rule}, not {url[:80]!r}")
-    where_ok = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname)
-    if len(url) > 512 or not port_ok or not where_ok or re.search(r"\s", url):
-        raise ValueError(f"{rule}, at most 512 characters, not {url[:80]!r}")
-    return url
+    if re.match(_WITH_PASSWORD, url):
+        raise ValueError(_NO_PASSWORD)
+    if len(url) <= 512 and _URL.fullmatch(url):
+        return url
+    raise ValueError(f"{_URL_RULE}, not {url[:80]!r}")
+
+
+_RedisUrl = Text(
+    _redis_url,
+    _URL_PATTERN,
+    8,
+    512,
+    # Not said of one with a password, of which the other rule says what is right.
+    _URL_RULE,
+    (Rule(f"!self.matches(r'{_WITH_PASSWORD}')", _NO_PASSWORD),),
+)
 
 
 _USERNAME_PATTERN = r"^[!-~]+$"
 _USERNAME = re.compile(_USERNAME_PATTERN)
+_USERNAME_RULE = "the name of a user has 1 to 128 printable ASCII characters and no spaces"
 
 
 def _username(name: str) -> str:
     if len(name) <= 128 and _USERNAME.fullmatch(name):
         return name
-    raise ValueError("the name of a user has 1 to 128 printable ASCII characters and no spaces")
+    raise ValueError(_USERNAME_RULE)
+
+
+_Username = Annotated[str, Text(_username, _USERNAME_PATTERN, 1, 128, _USERNAME_RULE)]
 
 
 def _server(server: str) -> str:
-    match = _SERVER.fullmatch(server)
-    if match and 0 < int(match[3]) < 65_536:
+    if len(server) <= 262 and _SERVER.fullmatch(server):
         return server
-    raise ValueError(f"must be HOST:PORT, such as kafka:9092, not {server[:80]!r}")
+    raise ValueError(f"{_SERVER_RULE}, not {server[:80]!r}")
 
 
 class Redis(Model):
     """Where the queue's state is: exactly one of url and secretRef."""
 
-    url: Annotated[str, Text(_redis_url, r"^(redis|rediss|unix)://\S+$", 8, 512)] | None = Field(
+    RULES = (
+        Rule("has(self.url) != has(self.secretRef)", "must have exactly one of url and secretRef"),
+        Rule(
+            "!has(self.secretRef) || (!has(self.username) && !has(self.passwordSecretRef))",
+            "username and passwordSecretRef go with url; with secretRef, the URL in the Secret holds user and password",
+        ),
+        Rule(
+            "!has(self.username) || has(self.passwordSecretRef)",
+            "username needs passwordSecretRef: the Secret that holds the user's password",
+            at=".passwordSecretRef",
+        ),
+        Rule(
+            "!has(self.username) || !has(self.url) || !self.url.contains('@')",
+            "the user must be named once: leave it out of url, or leave out username",
+            at=".username",
+        ),
+        Rule(
+            "!has(self.tls) || !has(self.url) || self.url.startsWith('rediss://')",
+            "tls needs a URL with TLS: write rediss://HOST:PORT, or leave out tls",
+            at=".tls",
+        ),
+    )
+
+    url: Annotated[str, _RedisUrl] | None = Field(
         default=None,
         description="The server's URL, without a password: redis://HOST:PORT/DB, or rediss:// for TLS.",
     )
@@ -67,7 +106,7 @@ class Redis(Model):
         description="Standalone: one primary, with or without replicas. Cluster: a Redis Cluster.",
     )
 
-    username: Annotated[str, Text(_username, _USERNAME_PATTERN, 1, 128)] | None = Field(
+    username: _Username | None = Field(
         default=None, description="The ACL user. Absent: the one in the URL, or else Redis's default user."
     )
     passwordSecretRef: SecretKey | None = Field(
@@ -102,14 +141,33 @@ class Sasl(Model):
     mechanism: Literal["Plain", "ScramSha256", "ScramSha512"] = Field(
         description="How the password is proved; Plain sends it as it is, so use it with tls only."
     )
-    username: Annotated[str, Text(_username, _USERNAME_PATTERN, 1, 128)] = Field(description="The user's name.")
+    username: _Username = Field(description="The user's name.")
     passwordSecretRef: SecretKey = Field(description="The Secret that holds the password.")
 
 
 class Kafka(Model):
     """Where dispatched tasks, events and dead letters are published."""
 
-    bootstrapServers: list[Annotated[str, Text(_server, r"^\S+:[0-9]{1,5}$", 3, 262)]] = Field(
+    RULES = (
+        Rule(
+            "!has(self.minInsyncReplicas) || !has(self.replicationFactor)"
+            " || self.minInsyncReplicas <= self.replicationFactor",
+            "minInsyncReplicas must be at most replicationFactor",
+            "'minInsyncReplicas must be from 1 to replicationFactor (%d), not"
+            " %d'.format([self.replicationFactor, self.minInsyncReplicas])",
+            at=".minInsyncReplicas",
+        ),
+        Rule(
+            "(has(self.partitions) ? self.partitions : 12) >= (has(oldSelf.partitions) ? oldSelf.partitions : 12)",
+            "partitions can only grow: Kafka can't take partitions away",
+            "'partitions can only grow: it must be at least %d, as it was, not"
+            " %d'.format([has(oldSelf.partitions) ? oldSelf.partitions : 12,"
+            " has(self.partitions) ? self.partitions : 12])",
+            at=".partitions",
+        ),
+    )
+
+    bootstrapServers: list[Annotated[str, Text(_server, _SERVER_PATTERN, 3, 262, _SERVER_RULE)]] = Field(
         min_length=1, max_length=16, description="Brokers to ask first, each HOST:PORT."
     )
     partitions: int = Field(

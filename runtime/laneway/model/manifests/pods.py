@@ -13,32 +13,40 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from laneway.kit import names
-from laneway.model.manifests.base import Model, Open, OpenModel, Quantity, Text
-from laneway.model.manifests.parts import Label, SecretName, each_once, object_name_of
+from laneway.model.manifests.base import Model, Open, OpenModel, Quantity, Rule, Text
+from laneway.model.manifests.parts import Label, SecretName, each_once, list_map, object_name_of
 
 _IMAGE_PATTERN = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"
 _IMAGE = re.compile(_IMAGE_PATTERN)
+_IMAGE_RULE = "must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters"
 _PATH_PATTERN = r"^/[^:\x00]*$"
 _PATH = re.compile(_PATH_PATTERN)
-_KEY_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?)?$"
+_PATH_RULE = "must be an absolute path without ':', such as /data, at most 512 characters"
+_KEY_PATTERN = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 _VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+_VALUE_RULE = (
+    "the value of a label has at most 63 of A-Z, a-z, 0-9, '-', '_' and '.', with a letter or digit at both ends"
+)
+_KEY_RULE = "must be the key of a taint or label, such as example.com/gpu"
 
 #: Labels with these prefixes are how the operator finds what it owns.
 RESERVED_PREFIXES = ("laneway.dev/", "app.kubernetes.io/")
+_RESERVED_RULE = f"keys that start with {' or '.join(RESERVED_PREFIXES)} are the operator's"
 
 
 def _image(image: str) -> str:
     if len(image) <= 512 and _IMAGE.fullmatch(image):
         return image
-    raise ValueError(
-        f"must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters, not {image[:80]!r}"
-    )
+    raise ValueError(f"{_IMAGE_RULE}, not {image[:80]!r}")
 
 
 def _mount_path(path: str) -> str:
     if len(path) <= 512 and _PATH.fullmatch(path):
         return path
-    raise ValueError(f"must be an absolute path without ':', such as /data, at most 512 characters, not {path[:80]!r}")
+    raise ValueError(f"{_PATH_RULE}, not {path[:80]!r}")
 
 
 def _annotation_value(value: str) -> str:
@@ -47,14 +55,14 @@ def _annotation_value(value: str) -> str:
     raise ValueError(f"the value of an annotation of pods has at most 4096 characters, not {len(value)}")
 
 
-def _toleration_key(key: str) -> str:
-    if re.fullmatch(_KEY_PATTERN, key) and len(key) <= 317:
-        return names.label_key(key) if key else key
-    raise ValueError(f"must be the key of a taint, such as example.com/gpu, not {key[:60]!r}")
+def _qualified_key(key: str) -> str:
+    if len(key) <= 317 and re.fullmatch(_KEY_PATTERN, key):
+        return key
+    raise ValueError(f"{_KEY_RULE}, not {key[:60]!r}")
 
 
-Image = Annotated[str, Text(_image, _IMAGE_PATTERN, 1, 512)]
-LabelValue = Annotated[str, Text(names.label_value, _VALUE_PATTERN, 0, names.MAX_NAME)]
+Image = Annotated[str, Text(_image, _IMAGE_PATTERN, 1, 512, _IMAGE_RULE)]
+LabelValue = Annotated[str, Text(names.label_value, _VALUE_PATTERN, 0, names.MAX_NAME, _VALUE_RULE)]
 AnnotationValue = Annotated[str, Text(_annotation_value, r"", 0, 4_096)]
 Amount = Annotated[int | str, Quantity()]
 
@@ -70,8 +78,24 @@ def amount(value: int | str) -> Decimal:
     return Decimal(number) * _UNITS[text[len(number) :]]
 
 
+#: Resources of which requests and limits are compared; of others, the API server does when it gets the pods.
+_COMPARED = ("cpu", "memory", "ephemeral-storage")
+
+
+def _at_most_its_limit(name: str) -> Rule:
+    there = f"has(self.requests) && has(self.limits) && '{name}' in self.requests && '{name}' in self.limits"
+    asked, most = (f"quantity(string(self.{field}['{name}']))" for field in ("requests", "limits"))
+    return Rule(
+        f"!({there}) || {asked}.compareTo({most}) <= 0",
+        f"requests.{name} must be at most limits.{name}",
+        at=".requests",
+    )
+
+
 class Resources(Model):
     """What a container asks for and may use, by resource: cpu, memory, and others that the cluster has."""
+
+    RULES = tuple(_at_most_its_limit(name) for name in _COMPARED)
 
     requests: dict[str, Amount] = Field(
         default_factory=dict, max_length=16, description="What a node must have free for it; at most the limit."
@@ -89,16 +113,35 @@ class Resources(Model):
 
     @model_validator(mode="after")
     def _asks_for_no_more_than_it_may_use(self) -> Self:
-        for name, asked in self.requests.items():
-            if name in self.limits and amount(asked) > amount(self.limits[name]):
-                raise ValueError(f"requests.{name} must be at most limits.{name} ({self.limits[name]}), not {asked!r}")
+        for name in _COMPARED:
+            asked, most = self.requests.get(name), self.limits.get(name)
+            if asked is not None and most is not None and amount(asked) > amount(most):
+                raise ValueError(f"requests.{name} must be at most limits.{name} ({most}), not {asked!r}")
         return self
 
 
 class Toleration(Model):
     """Lets pods run on nodes with a taint."""
 
-    key: Annotated[str, Text(_toleration_key, _KEY_PATTERN, 0, 317)] | None = Field(
+    RULES = (
+        Rule(
+            "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            "a toleration without a key needs operator: Exists, which is for every taint",
+            at=".operator",
+        ),
+        Rule(
+            "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            "value means nothing with operator Exists: leave it out, or set operator: Equal",
+            at=".value",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds needs effect: NoExecute",
+            at=".effect",
+        ),
+    )
+
+    key: Annotated[str, Text(_qualified_key, _KEY_PATTERN, 1, 317, _KEY_RULE)] | None = Field(
         default=None, description="The taint's key. Absent, with operator Exists: every taint."
     )
     operator: Literal["Exists", "Equal"] = Field(
@@ -114,7 +157,7 @@ class Toleration(Model):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        if not self.key and self.operator != "Exists":
+        if self.key is None and self.operator != "Exists":
             raise ValueError("a toleration without a key needs operator: Exists, which is for every taint")
         if self.operator == "Exists" and self.value:
             raise ValueError("value means nothing with operator Exists: leave it out, or set operator: Equal")
@@ -141,7 +184,7 @@ class SpreadConstraint(OpenModel):
     """How the pods spread over zones or nodes, as Kubernetes has it; more fields are handed on."""
 
     maxSkew: int = Field(ge=1, le=1_000, description="How many more pods one place may have than another.")
-    topologyKey: Annotated[str, Text(names.label_key, r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$", 1, 317)] = Field(
+    topologyKey: Annotated[str, Text(_qualified_key, _KEY_PATTERN, 1, 317, _KEY_RULE)] = Field(
         description="The nodes' label whose values are the places, such as topology.kubernetes.io/zone."
     )
     whenUnsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field(
@@ -155,14 +198,21 @@ class PullSecret(Model):
     name: SecretName = Field(description="The Secret's name.")
 
 
+def _reserved(field: str) -> Rule:
+    taken = " || ".join(f"key.startsWith('{prefix}')" for prefix in RESERVED_PREFIXES)
+    return Rule(f"!has(self.{field}) || !self.{field}.exists(key, {taken})", _RESERVED_RULE, at=f".{field}")
+
+
 class PodSettings(Model):
     """Where and as whom pods run."""
+
+    RULES = (_reserved("labels"), _reserved("annotations"))
 
     labels: dict[str, LabelValue] = Field(
         default_factory=dict, max_length=32, description="More labels; laneway.dev/ and app.kubernetes.io/ are taken."
     )
     annotations: dict[str, AnnotationValue] = Field(
-        default_factory=dict, max_length=32, description="More annotations; laneway.dev/ is taken."
+        default_factory=dict, max_length=32, description="More annotations; these prefixes are taken too."
     )
     nodeSelector: dict[str, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Labels that a node must have."
@@ -172,7 +222,10 @@ class PodSettings(Model):
     )
     affinity: Affinity | None = Field(default=None, description="Near which nodes and pods they run.")
     topologySpreadConstraints: list[SpreadConstraint] = Field(
-        default_factory=list, max_length=8, description="How they spread over zones or nodes."
+        default_factory=list,
+        max_length=8,
+        description="How they spread over zones or nodes.",
+        json_schema_extra=list_map("topologyKey", "whenUnsatisfiable"),
     )
     priorityClassName: Annotated[str, object_name_of("PriorityClass")] | None = Field(
         default=None, description="Their PriorityClass. Absent: the cluster's default."
@@ -181,7 +234,10 @@ class PodSettings(Model):
         default=None, description="The ServiceAccount that they run as. Absent: default, with no token mounted."
     )
     imagePullSecrets: list[PullSecret] = Field(
-        default_factory=list, max_length=16, description="Secrets to pull the image with."
+        default_factory=list,
+        max_length=16,
+        description="Secrets to pull the image with.",
+        json_schema_extra=list_map("name"),
     )
     runtimeClassName: Annotated[str, object_name_of("RuntimeClass")] | None = Field(
         default=None, description="Their RuntimeClass. Absent: the cluster's default."
@@ -199,9 +255,7 @@ class PodSettings(Model):
     def _not_the_operators(cls, pairs: dict[str, str]) -> dict[str, str]:
         for key in pairs:
             if key.startswith(RESERVED_PREFIXES):
-                raise ValueError(
-                    f"keys that start with {' or '.join(RESERVED_PREFIXES)} are the operator's; name {key!r} otherwise"
-                )
+                raise ValueError(f"{_RESERVED_RULE}; name {key!r} otherwise")
         return pairs
 
     @field_validator("topologySpreadConstraints")
@@ -226,6 +280,10 @@ class NamedObject(Model):
 class EnvFrom(Model):
     """A source of environment variables, one for each of its keys: exactly one of secretRef and configMapRef."""
 
+    RULES = (
+        Rule("has(self.secretRef) != has(self.configMapRef)", "must have exactly one of secretRef and configMapRef"),
+    )
+
     secretRef: NamedObject | None = Field(default=None, description="A Secret.")
     configMapRef: NamedObject | None = Field(default=None, description="A ConfigMap.")
 
@@ -246,6 +304,6 @@ class VolumeMount(OpenModel):
     """Where a volume is mounted, as Kubernetes has it; more fields are handed on."""
 
     name: Label = Field(description="The volume's name.")
-    mountPath: Annotated[str, Text(_mount_path, _PATH_PATTERN, 1, 512)] = Field(
+    mountPath: Annotated[str, Text(_mount_path, _PATH_PATTERN, 1, 512, _PATH_RULE)] = Field(
         description="The absolute path in the container."
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from laneway.model.manifests.base import API_VERSION, Model
+from laneway.model.manifests.base import API_VERSION, Model, Rule
 from laneway.model.manifests.parts import LaneName, Metadata, QueueRef, Rate
 
 
@@ -53,6 +53,18 @@ class PriorityLaneSpec(Model):
 class PriorityLane(Model):
     """A lane of a queue. When it is deleted it accepts no more tasks; those that it has are still worked off,
     and a pause or minimum share of it ends."""
+
+    RULES = (
+        Rule(
+            "(has(self.spec.laneName) ? self.spec.laneName : self.metadata.name)"
+            " == (has(oldSelf.spec.laneName) ? oldSelf.spec.laneName : oldSelf.metadata.name)",
+            "laneName can't be changed, which is metadata.name where it is absent: make another PriorityLane for"
+            " the other name",
+            "'laneName can\\'t be changed: it stays ' + (has(oldSelf.spec.laneName) ? oldSelf.spec.laneName :"
+            " oldSelf.metadata.name) + '; make another PriorityLane for another name'",
+            at=".spec.laneName",
+        ),
+    )
 
     apiVersion: Literal["laneway.dev/v1alpha1"] = Field(default=API_VERSION, description="Always laneway.dev/v1alpha1.")
     kind: Literal["PriorityLane"] = Field(default="PriorityLane", description="Always PriorityLane.")

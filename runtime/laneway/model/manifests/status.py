@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from laneway.model.manifests.base import Model, Text
+from laneway.model.manifests.parts import list_map
 
 _MOST = 2_147_483_647
 _MOST_TASKS = 1_000_000_000_000
@@ -58,7 +59,10 @@ class Status(Model):
         default=None, ge=0, le=_MOST_TASKS, description="The newest metadata.generation that the operator worked on."
     )
     conditions: list[Condition] = Field(
-        default_factory=list, max_length=16, description="The aspects of the object's state, by type."
+        default_factory=list,
+        max_length=16,
+        description="The aspects of the object's state, by type.",
+        json_schema_extra=list_map("type"),
     )
 
 
@@ -89,7 +93,12 @@ class TaskQueueStatus(Status):
     endpoint: Annotated[str, _text(512)] | None = Field(
         default=None, description="The gateway's URL inside the cluster."
     )
-    topics: list[TopicStatus] = Field(default_factory=list, max_length=16, description="The queue's Kafka topics.")
+    topics: list[TopicStatus] = Field(
+        default_factory=list,
+        max_length=16,
+        description="The queue's Kafka topics, by name.",
+        json_schema_extra=list_map("name"),
+    )
     lanes: int | None = Field(default=None, ge=0, le=1_000, description="Lanes that the queue has.")
     pools: int | None = Field(default=None, ge=0, le=100_000, description="WorkerPools that refer to the queue.")
     depth: int | None = Field(

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from laneway.kit.quantities import duration_ms
-from laneway.model.manifests.base import API_VERSION, Duration, Model, Size
+from laneway.model.manifests.base import API_VERSION, Duration, Model, Rule, Size
 from laneway.model.manifests.connections import Kafka, Redis
-from laneway.model.manifests.parts import LaneName, OwnerMetadata, Rate, TenantName, each_once
+from laneway.model.manifests.parts import LaneName, OwnerMetadata, Rate, TenantName, each_once, list_map
 from laneway.model.manifests.pods import Image, PodSettings, Resources
 
 
@@ -63,7 +63,10 @@ class Tenants(Model):
 
     defaults: TenantDefaults = Field(default_factory=TenantDefaults, description="Limits of each tenant.")
     overrides: list[TenantOverride] = Field(
-        default_factory=list, max_length=1_000, description="Limits of single tenants, by name."
+        default_factory=list,
+        max_length=1_000,
+        description="Limits of single tenants, by name.",
+        json_schema_extra=list_map("name"),
     )
 
     @field_validator("overrides")
@@ -75,6 +78,16 @@ class Tenants(Model):
 
 class Backoff(Model):
     """How long a failed task waits: base, then factor times as long each time, at most cap."""
+
+    RULES = (
+        Rule(
+            "duration(has(self.base) ? self.base : '2s') <= duration(has(self.cap) ? self.cap : '1h')",
+            "base must be at most cap",
+            "'base must be at most cap (' + (has(self.cap) ? self.cap : '1h') + '), not '"
+            " + (has(self.base) ? self.base : '2s')",
+            at=".base",
+        ),
+    )
 
     base: Annotated[str, Duration("10ms", "24h")] = Field(default="2s", description="Wait after the first failure.")
     factor: int = Field(default=2, ge=1, le=10, description="How many times longer each further wait is.")
@@ -166,6 +179,24 @@ class Poller(Model):
 
 class TaskQueueSpec(Model):
     """What the queue shall be."""
+
+    RULES = (
+        Rule(
+            "!has(self.source) || self.source != 'Kafka' || has(self.kafka)",
+            "source Kafka needs spec.kafka with bootstrapServers; or set source: Direct",
+            at=".source",
+        ),
+        Rule(
+            "!has(self.durability) || self.durability != 'Replica' || has(self.ackReplicas)",
+            "durability Replica needs ackReplicas: how many replicas must have a submission, 1 to 16",
+            at=".ackReplicas",
+        ),
+        Rule(
+            "!has(self.ackReplicas) || (has(self.durability) && self.durability == 'Replica')",
+            "ackReplicas means nothing without durability Replica: leave it out, or set durability: Replica",
+            at=".ackReplicas",
+        ),
+    )
 
     redis: Redis | None = Field(
         default=None,

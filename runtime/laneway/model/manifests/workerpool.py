@@ -7,15 +7,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from laneway.model.manifests.base import API_VERSION, Duration, Model, Size, Text
-from laneway.model.manifests.parts import OwnerMetadata, QueueRef, SecretKey, each_once
+from laneway.model.manifests.base import API_VERSION, Duration, Model, Rule, Size, Text
+from laneway.model.manifests.parts import OwnerMetadata, QueueRef, SecretKey, each_once, list_map
 from laneway.model.manifests.pods import EnvFrom, Image, PodSettings, Resources, Volume, VolumeMount
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _APP_PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*$"
 _APP = re.compile(_APP_PATTERN)
+_APP_RULE = "must be package.module:app, at most 253 characters"
 _ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _ENV = re.compile(_ENV_PATTERN)
+_ENV_RULE = "the name of an environment variable has letters, digits and '_', with no digit first"
 
 
 def _app(app: str) -> str:
@@ -26,15 +28,13 @@ def _app(app: str) -> str:
         hint = "; a module is named with dots and without .py"
     elif ":" not in app and "." in app:
         hint = f"; perhaps {app.rpartition('.')[0]}:{app.rpartition('.')[2]}"
-    raise ValueError(f"must be package.module:app, at most 253 characters, not {app[:80]!r}{hint}")
+    raise ValueError(f"{_APP_RULE}, not {app[:80]!r}{hint}")
 
 
 def _env_name(name: str) -> str:
     if len(name) <= 253 and _ENV.fullmatch(name):
         return name
-    raise ValueError(
-        f"the name of an environment variable has letters, digits and '_', with no digit first, not {name[:60]!r}"
-    )
+    raise ValueError(f"{_ENV_RULE}, not {name[:60]!r}")
 
 
 def _env_value(value: str) -> str:
@@ -46,7 +46,9 @@ def _env_value(value: str) -> str:
 class EnvVar(Model):
     """One environment variable: exactly one of value and secretRef."""
 
-    name: Annotated[str, Text(_env_name, _ENV_PATTERN, 1, 253)] = Field(description="The variable's name.")
+    RULES = (Rule("has(self.value) != has(self.secretRef)", "must have exactly one of value and secretRef"),)
+
+    name: Annotated[str, Text(_env_name, _ENV_PATTERN, 1, 253, _ENV_RULE)] = Field(description="The variable's name.")
     value: Annotated[str, Text(_env_value, r"^[^\x00]*$", 0, 32_768)] | None = Field(
         default=None, description="Its value."
     )
@@ -74,6 +76,13 @@ class Recycle(Model):
 class ScalingTarget(Model):
     """What the number of replicas aims at: exactly one of the two."""
 
+    RULES = (
+        Rule(
+            "has(self.tasksPerReplica) != has(self.drainTime)",
+            "must have exactly one of tasksPerReplica and drainTime",
+        ),
+    )
+
     tasksPerReplica: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Tasks that wait or run, per replica."
     )
@@ -91,6 +100,15 @@ class ScalingTarget(Model):
 
 class Scaling(Model):
     """How the number of replicas follows the queue. Only in a cluster."""
+
+    RULES = (
+        Rule(
+            "!has(self.min) || self.min <= self.max",
+            "min must be at most max",
+            "'min must be at most max (%d), not %d'.format([self.max, self.min])",
+            at=".min",
+        ),
+    )
 
     min: int = Field(default=0, ge=0, le=1_000, description="Fewest replicas; 0 is allowed.")
     max: int = Field(ge=1, le=1_000, description="Most replicas.")
@@ -115,8 +133,17 @@ class Scaling(Model):
 class WorkerPoolSpec(Model):
     """What the pool shall be."""
 
+    RULES = (
+        Rule(
+            "!has(self.volumeMounts)"
+            " || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+            "each of volumeMounts must name one of volumes",
+            at=".volumeMounts",
+        ),
+    )
+
     queueRef: QueueRef = Field(description="The queue whose tasks the pool runs.")
-    app: Annotated[str, Text(_app, _APP_PATTERN, 3, 253)] = Field(
+    app: Annotated[str, Text(_app, _APP_PATTERN, 3, 253, _APP_RULE)] = Field(
         description="The App with the handlers: package.module:app."
     )
     image: Image | None = Field(
@@ -141,17 +168,28 @@ class WorkerPoolSpec(Model):
     threads: int = Field(
         default=8, ge=1, le=1_000, description="Threads of each process for handlers that are not async."
     )
-    env: list[EnvVar] = Field(default_factory=list, max_length=256, description="Environment of the handlers, by name.")
+    env: list[EnvVar] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Environment of the handlers, by name.",
+        json_schema_extra=list_map("name"),
+    )
     envFrom: list[EnvFrom] = Field(
         default_factory=list,
         max_length=32,
         description="Secrets and ConfigMaps whose keys all become variables; env wins. Only in a cluster.",
     )
     volumes: list[Volume] = Field(
-        default_factory=list, max_length=32, description="Volumes of the pods. Only in a cluster."
+        default_factory=list,
+        max_length=32,
+        description="Volumes of the pods. Only in a cluster.",
+        json_schema_extra=list_map("name"),
     )
     volumeMounts: list[VolumeMount] = Field(
-        default_factory=list, max_length=32, description="Where the volumes are mounted. Only in a cluster."
+        default_factory=list,
+        max_length=32,
+        description="Where the volumes are mounted. Only in a cluster.",
+        json_schema_extra=list_map("mountPath"),
     )
     resources: Resources | None = Field(
         default=None, description="What each pod asks for and may use. Only in a cluster."
