@@ -55,11 +55,40 @@ class Reason(StrEnum):
         "ResourceConflict",
         "A name that the object needs is taken by an older or by a foreign object, which is left as it is.",
     )
+    SECRET_INVALID = "SecretInvalid", "A Secret holds what can't be used, such as a certificate that is none."
+    ACCESS_DENIED = "AccessDenied", "Redis, Kafka or the API server does not allow it to the operator's user."
+    FOREIGN_TOPIC = "ForeignTopic", "A topic of the queue's name exists, and the operator has not made it."
+    TOPICS_LACKING = "TopicsLacking", "Topics that others care for (kafka.topics: Unmanaged) are not as they must be."
+    KAFKA_REFUSED = "KafkaRefused", "Kafka does not take a topic as it is asked for, such as one with too many copies."
+    SERVER_REFUSED = "ServerRefused", "Redis is set up so that the queue's promises could not be kept."
+    SCHEMA_TOO_NEW = "SchemaTooNew", "The queue's data in Redis was written by a newer Laneway than this one."
     DEPENDENCY_UNAVAILABLE = (
         "DependencyUnavailable",
         "Redis, Kafka or the API server is not reached; it is tried again.",
     )
     RECONCILE_ERROR = "ReconcileError", "A pass failed in an unexpected way; it is tried again, and the log says more."
+
+
+class Happening(StrEnum):
+    """Reasons of events that tell of what a pass did, beside those that tell of conditions."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Happening:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    TOPICS_MADE = "TopicsMade", "Topics that were missing were made."
+    TOPICS_ADOPTED = "TopicsAdopted", "Topics that were there already were taken over (kafka.topics: Adopt)."
+    TOPIC_GROWN = "TopicGrown", "A topic got more partitions."
+    TOPIC_CONFIGURED = "TopicConfigured", "Settings of a topic that were not as asked for were set."
+    SCRIPTS_LOADED = "ScriptsLoaded", "Redis had lost scripts, and has them again."
+    LIMITER_CONFIGURED = "LimiterConfigured", "The live configuration in Redis was written."
+    OBJECTS_APPLIED = "ObjectsApplied", "Objects that were missing or different were applied."
+    QUEUE_ERASED = "QueueErased", "The queue's topics and its data in Redis were deleted (deletionPolicy: Delete)."
+    CLEANUP_ABANDONED = "CleanupAbandoned", "A deleted queue was let go with things left behind; the event names them."
 
 
 class EventType(StrEnum):
