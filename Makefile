@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check crds bench parts-up parts-down
+.PHONY: help setup demo up test check crds bench parts-up parts-down images
 
 help:        ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ parts-up: $(STAMP)  ## start real Redis and Kafka servers on loopback, in the ba
 
 parts-down: $(STAMP)  ## stop the servers that parts-up started
 	$(BIN)/python hack/parts down $(ARGS)
+
+images: $(STAMP)  ## build the images runtime and operator; ARGS="--base IMAGE" chooses what on
+	$(BIN)/python hack/images build $(ARGS)
 
 # The stamp makes this quick while neither file changes. Build tools come first, pinned like the rest,
 # so that building Laneway itself needs no isolated environment with versions of its own.

@@ -17,6 +17,7 @@ from laneway.cli.demo import demo
 from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
 from laneway.cli.gateway import gateway
 from laneway.cli.groups import CommandGroup
+from laneway.cli.health import health
 from laneway.cli.poller import poller
 from laneway.cli.stats import stats
 from laneway.cli.submit import submit
@@ -119,5 +120,5 @@ def main(settings: Settings, debug: bool) -> None:
     settings.debug = debug
 
 
-for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, version):
+for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, health, version):
     main.add_command(_command)

@@ -1,0 +1,1 @@
+"""Builds the images of Laneway, by buildah or Docker, from wheels alone."""
