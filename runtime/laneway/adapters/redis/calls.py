@@ -28,10 +28,19 @@ def _was_sent(error: Exception) -> bool:
 
 class ScriptCaller:
     """Runs one queue's scripts. ``execute`` sends one command and returns its reply; ``patience`` (s) bounds how long
-    an idempotent call is repeated while Redis is away."""
+    an idempotent call is repeated while Redis is away. ``turned_away`` knows the errors that patience does not cure,
+    and what to raise for them."""
 
-    def __init__(self, execute: Callable[..., Awaitable[Any]], keys: QueueKeys, *, patience: float = 5.0) -> None:
+    def __init__(
+        self,
+        execute: Callable[..., Awaitable[Any]],
+        keys: QueueKeys,
+        *,
+        patience: float = 5.0,
+        turned_away: Callable[[Exception], Exception | None] = lambda error: None,
+    ) -> None:
         self._execute = execute
+        self._turned_away = turned_away
         self._keys = keys
         self._patience = patience
         self._base: dict[str, list[str]] = {}
@@ -61,6 +70,7 @@ class ScriptCaller:
         except ResponseError as error:
             raise self._refused(script, error) from error
         except (*AWAY, MaxConnectionsError) as error:
+            self._give_up_if_turned_away(error)
             if not script.idempotent:
                 raise self._unknown(script, error, sent=_was_sent(error)) from error
             return await self._again(script, keys, args, patience, sent=_was_sent(error))
@@ -81,6 +91,8 @@ class ScriptCaller:
                     raise self._unknown(script, error, sent=True) from error
                 raise self._refused(script, error) from error
             except (*AWAY, MaxConnectionsError) as error:
+                if not sent:
+                    self._give_up_if_turned_away(error)
                 sent = sent or _was_sent(error)
                 last = error
                 if sent and not script.idempotent:
@@ -90,12 +102,17 @@ class ScriptCaller:
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 0.5)
 
+    def _give_up_if_turned_away(self, error: Exception) -> None:
+        turned_away = self._turned_away(error)
+        if turned_away is not None:
+            raise turned_away from error
+
     def _refused(self, script: Script, error: ResponseError) -> Exception:
         if is_full(error):
             return Unavailable("Redis is full (maxmemory): nothing was changed; try again when tasks have left", 5.0)
         if isinstance(error, NOT_NOW) or can_not_write(error):
             return Unavailable(f"Redis can't write now ({error}); nothing was changed", 1.0)
-        return error
+        return self._turned_away(error) or error
 
     def _unknown(self, script: Script, error: Exception, *, sent: bool) -> Exception:
         if not sent:

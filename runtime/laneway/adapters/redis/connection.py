@@ -6,6 +6,7 @@ and :mod:`laneway.adapters.redis.calls` repeats those that say they are idempote
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import redis.asyncio as aioredis
@@ -13,9 +14,11 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -24,12 +27,16 @@ from redis.exceptions import (
 )
 
 from laneway.adapters.tls import check_files
+from laneway.errors import Unavailable
 from laneway.model.servers import RedisServer
 
 #: No answer came, or the connection was never made.
 AWAY = (ConnectionError, TimeoutError, OSError)
 #: The server answered that it can't do it now; nothing was changed.
 NOT_NOW = (BusyLoadingError, ReadOnlyError, ClusterDownError, TryAgainError)
+
+#: Seconds until trying again after Redis turned somebody away: that is cured by people, or by a pod's restart.
+_DENIED_S = 5.0
 
 _NO_WRITES = ("NOREPLICAS", "MISCONF", "MASTERDOWN", "BUSY Redis is busy")
 
@@ -81,3 +88,55 @@ def can_not_write(error: Exception) -> bool:
     """Whether Redis refused all writes for now: too few replicas, a disk that fails, no primary in sight, or a script
     of somebody else's that blocks it. (6.2 tells what a script met in the middle of the message.)"""
     return isinstance(error, ResponseError) and any(word in str(error) for word in _NO_WRITES)
+
+
+def not_allowed(error: Exception) -> bool:
+    """Whether the ACL of this user lacks a command or key. A script that meets one has changed nothing yet, or has no
+    right to what it needs first."""
+    return isinstance(error, NoPermissionError) or (
+        isinstance(error, ResponseError) and any(word in str(error) for word in ("ACL failure in script", "NOPERM"))
+    )
+
+
+def turned_away(server: RedisServer, error: Exception) -> Unavailable | None:
+    """The error to raise when trying again at once is in vain: a wrong password, certificate or ACL. It says what would
+    be right. None for every other error."""
+    at = f"Redis at {server.address}"
+    if isinstance(error, AuthenticationError):
+        what = "wants a password" if "NOAUTH" in str(error) or "required" in str(error).lower() else "refuses the login"
+        return Unavailable(
+            f"{at} {what} of user {server.user!r} ({error}): see LANEWAY_REDIS_USERNAME and LANEWAY_REDIS_PASSWORD",
+            _DENIED_S,
+        )
+    if not_allowed(error):
+        return Unavailable(f"{at} does not allow it to the user {server.user!r} ({error}): extend its ACL", _DENIED_S)
+    problem = _tls_problem(error)
+    if problem is None:
+        return None
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        trusted = (
+            "LANEWAY_REDIS_CA_FILE must hold the certificate of the authority that signed it"
+            if server.ca_file
+            else "name the certificate of the authority that signed it in LANEWAY_REDIS_CA_FILE"
+        )
+        return Unavailable(
+            f"{at} shows a certificate that is not accepted ({problem.verify_message}): {trusted}", _DENIED_S
+        )
+    if problem.reason == "WRONG_VERSION_NUMBER":
+        return Unavailable(f"{at} does not speak TLS there: name its port for TLS, or write redis://", _DENIED_S)
+    if "CERTIFICATE" in (problem.reason or "") or "UNKNOWN_CA" in (problem.reason or ""):
+        return Unavailable(
+            f"{at} does not accept this client's certificate ({problem.reason}): see LANEWAY_REDIS_CERT_FILE and "
+            "LANEWAY_REDIS_KEY_FILE",
+            _DENIED_S,
+        )
+    return None
+
+
+def _tls_problem(error: Exception) -> ssl.SSLError | None:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -18,7 +18,7 @@ async def load_scripts(client: AnyRedis) -> dict[str, list[str]]:
     """Loads each script on each primary that lacks it; returns what was missing, by primary."""
     scripts = [load(name) for name in all_names()]
     missing: dict[str, list[str]] = {}
-    for name, target in await _primaries(client):
+    for name, target in await primaries(client):
         known = await client.execute_command("SCRIPT EXISTS", *(script.sha for script in scripts), **target)
         lacks = [script for script, there in zip(scripts, known, strict=True) if not there]
         for script in lacks:
@@ -45,7 +45,7 @@ async def erase_keys(client: AnyRedis, keys: QueueKeys) -> int:
     return erased + (await client.unlink(*batch) if batch else 0)
 
 
-async def _primaries(client: AnyRedis) -> list[tuple[str, dict[str, Any]]]:
+async def primaries(client: AnyRedis) -> list[tuple[str, dict[str, Any]]]:
     """The name of each primary, and the options that send a command to it."""
     if isinstance(client, RedisCluster):
         await client.initialize()

@@ -6,13 +6,14 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from laneway.adapters.redis import replies
 from laneway.adapters.redis.calls import Argument, ScriptCaller
-from laneway.adapters.redis.connection import AWAY, AnyRedis, connect
+from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.primaries import erase_keys, load_scripts
 from laneway.adapters.redis.replicas import Replicas
@@ -84,7 +85,8 @@ class RedisStore:
         self._waiter: AnyRedis | Wire | None = None
         self._wire: Wire | None = None if self.cluster else Wire(connect(server, timeout=None), timeout=_TIMEOUT)
         execute = self._client.execute_command if self._wire is None else self._wire.execute
-        self._calls = ScriptCaller(execute, self.keys, patience=patience)
+        self._turned_away = partial(turned_away, server)
+        self._calls = ScriptCaller(execute, self.keys, patience=patience, turned_away=self._turned_away)
         self._config: QueueConfig | None = None
         self._hash = ""
         self._run_id = ""
@@ -390,9 +392,9 @@ class RedisStore:
         try:
             return await command(*args, **options)
         except AWAY as error:
-            raise Unavailable(f"Redis is away ({error})", 1.0) from error
+            raise self._turned_away(error) or Unavailable(f"Redis is away ({error})", 1.0) from error
         except RedisError as error:
-            raise Unavailable(f"Redis refused: {error}", 1.0) from error
+            raise self._turned_away(error) or Unavailable(f"Redis refused: {error}", 1.0) from error
 
     async def close(self) -> None:
         if self._wire is not None:
