@@ -11,7 +11,7 @@ ARGS   ?=
 .PHONY: help setup demo up test check crds bench parts-up parts-down images
 
 help:        ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv with Laneway and all that developing it needs
 
@@ -47,6 +47,12 @@ parts-down: $(STAMP)  ## stop the servers that parts-up started
 
 images: $(STAMP)  ## build the images runtime and operator; ARGS="--base IMAGE" chooses what on
 	$(BIN)/python hack/images build $(ARGS)
+
+cluster: $(STAMP)  ## start a Kubernetes cluster on this machine (KUBECONFIG, kind, or a node of our own)
+	$(BIN)/python hack/cluster up
+
+cluster-down: $(STAMP)  ## end the cluster that `make cluster` started
+	$(BIN)/python hack/cluster down
 
 # The stamp makes this quick while neither file changes. Build tools come first, pinned like the rest,
 # so that building Laneway itself needs no isolated environment with versions of its own.

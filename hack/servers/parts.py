@@ -1,7 +1,6 @@
 """The command `hack/parts`: real servers that outlive the command, for development and benches."""
 
 import argparse
-import contextlib
 import json
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from servers.ending import end, same_process
 from servers.envtest import Envtest
 from servers.kafka import KafkaServer
 from servers.kubernetes_build import ENVTEST, build
@@ -19,7 +19,6 @@ from servers.process import ServerFailed, ServerProcess
 from servers.redis import RedisServer, find_redis7, find_redis62
 
 _STOP_S = 20.0
-_CLOCK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,12 @@ class Running:
 
     def process(self) -> psutil.Process | None:
         """The process, if it is still the one that was started."""
-        return _same_process(self.pid, self.started)
+        return same_process(self.pid, self.started)
 
     def processes(self) -> list[psutil.Process]:
         """Those of its processes that still run, the main one first."""
-        found = [_same_process(pid, started) for pid, started in [(self.pid, self.started), *self.others]]
+        found = [same_process(pid, started) for pid, started in [(self.pid, self.started), *self.others]]
         return [process for process in found if process is not None]
-
-
-def _same_process(pid: int, started: float) -> psutil.Process | None:
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        # The start time is reckoned from the clock, which may have been set a little since.
-        same = abs(process.create_time() - started) < _CLOCK_S
-        if same and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    return None
 
 
 class State:
@@ -87,7 +76,8 @@ def up(state: State, names: Sequence[str] = tuple(PARTS)) -> tuple[dict[str, Run
     """Start what does not run yet; what runs now, and for the rest why not."""
     parts, lacking = state.running(), {}
     # Of a part whose main process has died, another may be left, such as etcd.
-    _end([process for part in state.stored() if part.part not in parts for process in part.processes()])
+    leftovers = [process for part in state.stored() if part.part not in parts for process in part.processes()]
+    end(leftovers, grace=_STOP_S)
     for name in names:
         if name in parts:
             continue
@@ -106,20 +96,9 @@ def up(state: State, names: Sequence[str] = tuple(PARTS)) -> tuple[dict[str, Run
 def down(state: State) -> list[Running]:
     """End what `up` started: SIGTERM, then SIGKILL; delete the folder, data included."""
     ended = [part for part in state.stored() if part.processes()]
-    _end([process for part in ended for process in part.processes()])
+    end([process for part in ended for process in part.processes()], grace=_STOP_S)
     shutil.rmtree(state.folder, ignore_errors=True)
     return ended
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=_STOP_S)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=_STOP_S)
 
 
 def main(argv: Sequence[str], folder: Path) -> int:
