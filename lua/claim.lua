@@ -4,7 +4,7 @@
 -- RETURNS: {'ok' | 'draining' | 'gone' | 'late', now, ms until a lane at its rate may be asked again or -1, 0,
 --   then per task: head (c14 d H B B: id, fence, attempt, crashes, flags), stored envelope}
 -- IDEMPOTENT: yes, by request number
--- USES: base record outbox lanes buckets finish claim
+-- USES: base record packed outbox lanes running buckets finish claim
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

@@ -3,7 +3,7 @@
 -- ARGV: conf, incarnation (8 bytes), page
 -- RETURNS: {'ok' | 'more' (call again), now, returned}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish slots farewell
+-- USES: base record packed outbox lanes running finish slots farewell
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

@@ -4,7 +4,7 @@
 -- RETURNS: {'ok', now, ms until a lane at its rate may be asked again or -1, credits left,
 --   then per task: incarnation, partition, head (c14 d H B B), stored envelope}
 -- IDEMPOTENT: no: after a lost reply the dispatch deadline returns the tasks
--- USES: base record outbox lanes buckets finish claim
+-- USES: base record packed outbox lanes running buckets finish claim
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -50,11 +50,9 @@ end
 if limit > 0 then claim_batch(limit, next_holder, DISPATCHED) end
 wake(claim_flush())
 local reply = {'ok', now, soonest or -1, total - #claimed}
-for _, c in ipairs(claimed) do
-  reply[#reply + 1] = c[3]
-  reply[#reply + 1] = partitions[c[3]]
-  reply[#reply + 1] = c[1]
-  reply[#reply + 1] = c[2]
+for i, head in ipairs(claimed) do
+  local at = 4 * i
+  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = claimed_by[i], partitions[claimed_by[i]], head, claimed_raws[i]
 end
 if total > #claimed and work_left() then wake(1) end
 return reply

@@ -5,7 +5,7 @@
 --   last beat, ms that those took together
 -- RETURNS: {'ok' | 'gone' | 'epoch' | 'conf', now, state, lost ids, ids to cancel}
 -- IDEMPOTENT: yes (a beat told twice weighs twice in the average of running times)
--- USES: base record outbox lanes finish slots
+-- USES: base record packed outbox lanes running finish slots
 
 begin_freeing()
 local inc = ARGV[2]

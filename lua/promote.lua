@@ -3,7 +3,7 @@
 -- ARGV: conf, limit
 -- RETURNS: {'ok', now, promoted, expired, ms until the next one is due or -1}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish
+-- USES: base record packed outbox lanes running finish
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

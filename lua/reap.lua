@@ -3,7 +3,7 @@
 -- ARGV: conf, run id of Redis, longest normal gap between two ticks (ms), page
 -- RETURNS: {'ok' | 'grace', now, dead workers, returned from them, returned by the dispatch deadline, more to do (0 or 1)}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish slots farewell
+-- USES: base record packed outbox lanes running finish slots farewell
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

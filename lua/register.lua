@@ -4,7 +4,7 @@
 --   adopted items (c14 d: id, fence)
 -- RETURNS: {'ok', now, partition or -1, adopted ids}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish
+-- USES: base record packed outbox lanes running finish
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

@@ -3,7 +3,7 @@
 -- ARGV: conf, items (c8 c14 d: holder, id, fence)
 -- RETURNS: {'ok', now, released}
 -- IDEMPOTENT: yes, by holder and fence
--- USES: base record outbox lanes finish
+-- USES: base record packed outbox lanes running finish
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

@@ -3,7 +3,7 @@
 -- ARGV: conf, id...
 -- RETURNS: {'ok', now, code per id: queued, unknown, or the name of the state that cannot be replayed}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish
+-- USES: base record packed outbox lanes running finish
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

@@ -3,7 +3,7 @@
 -- ARGV: conf, incarnation (8 bytes), items (B B c14 d d: kind, flags, id, fence, delay ms), data...
 -- RETURNS: {'ok', now, index, code, ...} with a code for each item that was not accepted: already, stale
 -- IDEMPOTENT: yes, by fence
--- USES: base record outbox lanes finish settle
+-- USES: base record packed outbox lanes running finish settle
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

@@ -4,7 +4,7 @@
 -- RETURNS: {'ok', now, codes}: one byte per item: 0 refused, 1 runs, 2 runs already, 3 too late (now expired)
 --   codes is followed by the attempt of each item, H each
 -- IDEMPOTENT: yes, by fence
--- USES: base record outbox lanes finish
+-- USES: base record packed outbox lanes running finish
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

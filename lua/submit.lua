@@ -1,5 +1,5 @@
 -- submit: takes a batch of new tasks; each is taken whole or refused whole, with its own result.
--- KEYS: meta tasks records scheduled parked startby tenants vtime running buckets idem idemexp outbox wake wake_tend lanes*
+-- KEYS: meta tasks records scheduled parked startby tenants vtime buckets idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, then per task: id (14 bytes), envelope
 -- RETURNS: {'ok', now, then per task that was not simply accepted: index, code, detail}
 --   codes: duplicate (id of the first), conflict (id of the first), rate (ms, scope), depth (limit), lane (number),

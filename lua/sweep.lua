@@ -3,7 +3,7 @@
 -- ARGV: conf, cursor ('' to begin, else what the last call returned), limit
 -- RETURNS: {'ok', now, next cursor ('' when done), unparked, keys forgotten}
 -- IDEMPOTENT: yes
--- USES: base record outbox lanes finish slots
+-- USES: base record packed outbox lanes running finish slots
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end

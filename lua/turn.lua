@@ -3,7 +3,7 @@
 -- ARGV: conf, incarnation (8 bytes), request number, want, settlements (as in settle), data...
 -- RETURNS: as claim; the fourth element says how many elements of refused settlements (index, code) come first
 -- IDEMPOTENT: yes: settlements by fence, the claim by request number
--- USES: base record outbox lanes buckets finish settle claim
+-- USES: base record packed outbox lanes running buckets finish settle claim
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -17,7 +17,6 @@ ready = ready - #claimed
 if #claimed == 0 and freed > 0 and ready <= 0 and work_left() then ready = 1 end
 wake(ready)
 local reply = {status or 'ok', now, soonest or -1, #refused, unpack(refused)}
-if out then
-  for i = 1, #out do reply[#reply + 1] = out[i] end
-end
+local at = #reply
+for i = 1, out and #out or 0 do reply[at + i] = out[i] end
 return reply

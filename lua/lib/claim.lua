@@ -3,10 +3,14 @@
 -- Lanes below their minimum share of the occupied slots go first, then all lanes by priority. A lane that is
 -- paused, at its limit or out of tokens is passed over; a tenant at its limit has its tasks parked.
 
+local soonest = nil -- ms until a lane that was passed over for its rate may be asked again
+local claimed, claimed_raws, claimed_by = {}, {}, {} -- per task taken: head, stored envelope, holder
+local registration, held_of, claim_batch, claim_flush, work_left, claim_direct
+do
 local registration_cache = {}
 
 -- A worker's registration: {n = name, s = slots, w = window, st = state, p = partition, m = mode, ...} or nil.
-local function registration(inc)
+function registration(inc)
   local r = registration_cache[inc]
   if r == nil then
     local raw = call('HGET', WORKERS, inc)
@@ -16,11 +20,9 @@ local function registration(inc)
   return r or nil
 end
 
-local function held_of(inc)
+function held_of(inc)
   return call('ZLEXCOUNT', HELD, '[' .. inc, '[' .. inc .. string.rep('\255', ID + 1))
 end
-
-local soonest = nil -- ms until a lane that was passed over for its rate may be asked again
 
 -- How many tasks this lane may hand out now.
 local function lane_allows(lane, want)
@@ -37,7 +39,6 @@ local function lane_allows(lane, want)
   return math.max(0, want)
 end
 
-local claimed = {} -- per task taken: {head, stored envelope, holder}
 local claim_writes, claim_held, claim_dispatched = {}, {}, {}
 local taken, leaving = {}, {} -- per lane: how far down its head was read, and which ids leave it
 
@@ -53,10 +54,11 @@ local function hand_over(id, raw, holder, lane_n, tenant, record, head)
   claim_writes[n + 1] = id
   claim_writes[n + 2] = record
   n = #claim_held
-  claim_held[n + 1] = 0
+  claim_held[n + 1] = '0'
   claim_held[n + 2] = holder .. id
   occupy(lane_n, tenant, 1)
-  claimed[#claimed + 1] = {head, raw, holder}
+  n = #claimed + 1
+  claimed[n], claimed_raws[n], claimed_by[n] = head, raw, holder
   return TOOK
 end
 
@@ -70,9 +72,9 @@ end
 -- Takes a fresh task of which nothing special was said, as most are. Returns nil when it is another.
 local function take_plainly(id, raw, score, next_holder, state)
   if #raw < 13 then return nil end
-  local schema, flags, lane_n, prio, max, tenant_len, idem_len = string.byte(raw, 7, 13)
+  local schema, flags, lane_n, prio, max, tenant_len, idem_len = byte(raw, 7, 13)
   if schema ~= SCHEMA or flags ~= 0 or prio > 9 or idem_len ~= 0 or #raw < 13 + tenant_len then return nil end
-  local tenant = tenant_len > 0 and string.sub(raw, 14, 13 + tenant_len) or ''
+  local tenant = tenant_len > 0 and sub(raw, 14, 13 + tenant_len) or ''
   local holder = next_holder()
   if not holder then return STAYS end
   local attempts, started = 0, 0
@@ -81,8 +83,8 @@ local function take_plainly(id, raw, score, next_holder, state)
   else
     start_within(id, 0)
   end
-  local record = struct.pack(REC, state, 0, lane_n, 0, max, attempts, #raw, score, now_us, now, started, holder)
-  return hand_over(id, raw, holder, lane_n, tenant, record .. tenant, struct.pack(HEAD, id, now_us, attempts, 0, 0))
+  local record = pack(REC, state, 0, lane_n, 0, max, attempts, #raw, score, now_us, now, started, holder)
+  return hand_over(id, raw, holder, lane_n, tenant, record .. tenant, pack(HEAD, id, now_us, attempts, 0, 0))
 end
 
 -- Takes any other task; one that may not run now leaves the lane for where it belongs.
@@ -155,9 +157,8 @@ local function take_from(at, want, next_holder, state)
     local page = call('ZRANGE', key, offset, offset + want - got - 1, 'WITHSCORES')
     if #page == 0 then break end
     local ids, scores = {}, {}
-    for i = 1, #page, 2 do
-      ids[#ids + 1] = page[i]
-      scores[#scores + 1] = tonumber(page[i + 1])
+    for i = 1, #page / 2 do
+      ids[i], scores[i] = page[2 * i - 1], tonumber(page[2 * i])
     end
     local raws, recs = hash_many(TASKS, ids), hash_many(RECORDS, ids)
     for i = 1, #ids do
@@ -192,7 +193,7 @@ local function take_from(at, want, next_holder, state)
 end
 
 -- Takes up to WANT tasks from all lanes, in order.
-local function claim_batch(want, next_holder, state)
+function claim_batch(want, next_holder, state)
   if conf.paused then return end
   local left = want
   if conf.shares then
@@ -211,7 +212,7 @@ local function claim_batch(want, next_holder, state)
 end
 
 -- Writes what claim_batch took: records and holders first, the lanes last.
-local function claim_flush()
+function claim_flush()
   call_many('HSET', RECORDS, claim_writes)
   call_many('ZADD', HELD, claim_held)
   call_many('ZADD', DISPATCHED_SET, claim_dispatched)
@@ -222,7 +223,7 @@ local function claim_flush()
 end
 
 -- Whether eligible work is left: then the wake token is passed on.
-local function work_left()
+function work_left()
   if conf.paused then return false end -- (else whoever is woken would wake the next, round and round)
   for at, lane in ipairs(conf.lanes) do
     if lane_allows(lane, 1) > 0 and call('ZCARD', LANES[at]) > 0 then return true end
@@ -232,7 +233,7 @@ end
 
 -- Claims for a worker's own free slots, replayably: the same request number is answered with the same tasks.
 -- Returns nil and the tasks as {head, envelope, ...}, or the status that says why there are none.
-local function claim_direct(inc, request, want)
+function claim_direct(inc, request, want)
   local reg = registration(inc)
   if not reg or reg.st == 5 then return 'gone' end
   local last = call('HGET', REPLIES, inc)
@@ -264,10 +265,9 @@ local function claim_direct(inc, request, want)
     if free > 0 then
       claim_batch(free, function() return inc end, RUNNING)
       wake(claim_flush())
-      for _, c in ipairs(claimed) do
-        out[#out + 1] = c[1]
-        out[#out + 1] = c[2]
-        memo[#memo + 1] = c[1]
+      for i = 1, #claimed do
+        out[2 * i - 1], out[2 * i] = claimed[i], claimed_raws[i]
+        memo[i + 1] = claimed[i]
       end
     end
   end
@@ -275,4 +275,6 @@ local function claim_direct(inc, request, want)
   -- Whoever leaves eligible work behind passes the token on, and so does a worker that is full or draining.
   if work_left() then wake(1) end
   return reg.st == 3 and 'draining' or nil, out
+end
+
 end

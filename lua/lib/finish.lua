@@ -70,7 +70,7 @@ local function finish(id, rec, state)
     adds = {}
     final_adds[state] = adds
   end
-  adds[#adds + 1] = now
+  adds[#adds + 1] = now_text
   adds[#adds + 1] = id
   if rec.flags ~= 0 then
     if has(rec.flags, F_STARTBY) then unstartby[#unstartby + 1] = id end
@@ -84,8 +84,8 @@ end
 
 -- What unhold and finish do for a task that ran plainly and has succeeded, on its packed record.
 local function succeed_plainly(id, raw, holder)
-  local lane_n = string.byte(raw, 3)
-  local tenant = string.sub(raw, 52)
+  local lane_n = byte(raw, 3)
+  local tenant = sub(raw, 52)
   write_packed(id, rec_moved(raw, SUCCEEDED))
   local adds, ids = final_adds[SUCCEEDED], done_ids[SUCCEEDED]
   if not adds then
@@ -96,14 +96,15 @@ local function succeed_plainly(id, raw, holder)
     ids = {}
     done_ids[SUCCEEDED] = ids
   end
-  local n = #adds
-  adds[n + 1] = now
+  local n = #ids
+  ids[n + 1] = id
+  n = #adds
+  adds[n + 1] = now_text
   adds[n + 2] = id
-  ids[#ids + 1] = id
   unheld[#unheld + 1] = holder .. id
   occupy(lane_n, tenant, -1)
   freed_tenants[tenant] = true
-  finished_bytes = finished_bytes + struct.unpack('>I4', raw, 8)
+  finished_bytes = finished_bytes + unpacked('>I4', raw, 8)
   emit('succeeded', id, lane_n, rec_attempts(raw))
 end
 

@@ -1,5 +1,5 @@
 -- lanes: where a task waits, in which order, and who is woken when it may go.
--- KEYS: tenants vtime parked running wake lanes*
+-- KEYS: tenants vtime parked records wake lanes*
 -- Score in a lane: (9 - priority) * 2^49 + virtual start time: 4 bits of priority and 49 of time are exact
 -- in a double. Virtual time is start-time fair queueing (Goyal, Vin, Cheng 1996): a task starts at
 -- max(lane's time, its tenant's last finish) and finishes 256 / weight later; with one tenant that is FIFO.
@@ -8,15 +8,15 @@ local STRIDE = 562949953421312 -- 2^49
 local final_leaves = {} -- per set of ended tasks: ids that leave it to wait again
 local mend = nil        -- (set by finish) puts a task whose record says that it has ended among the ended
 
+local waits_cache = {}  -- per tenant: whether it has parked tasks
+
 -- What other parts use; the rest is local to the block below (a Lua function may have 200 locals at once).
-local tenant_conf, vt_get, charge, advance, restored, running_in_lane, running_of_tenant, occupy, occupy_flush
-local park_member, park, place, place_flush, wake, unpark_all, vt_set
+local tenant_conf, vt_get, charge, advance, restored, tenant_waits, park_member, park, place, place_flush, wake, vt_set
 do
 local COST = 256               -- virtual time of one task at weight 1; weights go to 256
 
 local tenant_cache, vt_cache, vt_dirty = {}, {}, {}
 local lane_adds, park_adds, park_records = {}, {}, {}
-local waits_cache = {}
 
 -- What the configuration says of a tenant: {w = weight, max = running, rate = per second, burst = tasks}.
 function tenant_conf(tenant)
@@ -42,6 +42,16 @@ function vt_get(field)
     vt_cache[field] = v
   end
   return v
+end
+
+local function vt_both(one, other)
+  local v, w = vt_cache[one], vt_cache[other]
+  if v == nil or w == nil then
+    local read = call('HMGET', VTIME, one, other)
+    v, w = v or tonumber(read[1] or 0), w or tonumber(read[2] or 0)
+    vt_cache[one], vt_cache[other] = v, w
+  end
+  return v, w
 end
 
 function vt_set(field, value)
@@ -73,7 +83,7 @@ function charge(lane_n, prio, tenant)
     }
     last_charge = c
   end
-  local start = math.max(vt_get(c.lane_field), vt_get(c.tenant_field))
+  local start = math.max(vt_both(c.lane_field, c.tenant_field))
   if start >= STRIDE - COST then start = STRIDE - COST end
   vt_set(c.tenant_field, start + c.cost)
   return (9 - prio) * STRIDE + start
@@ -94,52 +104,11 @@ function restored(lane_n, score)
   return level * STRIDE + math.min(score - level * STRIDE, vt_get(field))
 end
 
--- Running counts by lane and tenant: as stored, and what this call has added to them so far.
-local lane_counts, tenant_counts, lane_deltas, tenant_deltas = {}, {}, {}, {}
-
-local function running_count(counts, deltas, mark, who)
-  local n = counts[who]
-  if n == nil then
-    n = tonumber(call('HGET', RUNNING_COUNTS, mark .. who) or 0)
-    counts[who] = n
-  end
-  return n + (deltas[who] or 0)
-end
-
-function running_in_lane(lane_n)
-  return running_count(lane_counts, lane_deltas, 'l', lane_n)
-end
-
-function running_of_tenant(tenant)
-  return running_count(tenant_counts, tenant_deltas, 't', tenant)
-end
-
--- Adds to the running count of a task's lane and tenant.
-function occupy(lane_n, tenant, delta)
-  lane_deltas[lane_n] = (lane_deltas[lane_n] or 0) + delta
-  tenant_deltas[tenant] = (tenant_deltas[tenant] or 0) + delta
-end
-
-function occupy_flush()
-  for mark, deltas in pairs({l = lane_deltas, t = tenant_deltas}) do
-    for who, delta in pairs(deltas) do
-      if delta ~= 0 and call('HINCRBY', RUNNING_COUNTS, mark .. who, delta) <= 0 then
-        call('HDEL', RUNNING_COUNTS, mark .. who)
-      end
-    end
-  end
-  lane_counts, tenant_counts, lane_deltas, tenant_deltas = {}, {}, {}, {}
-end
-
-local function tenant_range(tenant)
-  return '[' .. tenant .. '\0', '(' .. tenant .. '\1'
-end
-
-local function tenant_waits(tenant)
+-- Whether a tenant has parked tasks.
+function tenant_waits(tenant)
   local w = waits_cache[tenant]
   if w == nil then
-    local from, to = tenant_range(tenant)
-    w = #call('ZRANGEBYLEX', PARKED_SET, from, to, 'LIMIT', 0, 1) > 0
+    w = #call('ZRANGEBYLEX', PARKED_SET, '[' .. tenant .. '\0', '(' .. tenant .. '\1', 'LIMIT', 0, 1) > 0
     waits_cache[tenant] = w
   end
   return w
@@ -200,62 +169,17 @@ function place_flush()
   return woken
 end
 
--- Hands up to N wake tokens to whoever waits for work; the list never grows past the cap.
+-- Hands up to N wake tokens to whoever waits for work; the list never grows past the cap. (Nobody waits when it is full.)
 function wake(n)
   if n <= 0 then return end
-  local tokens = {}
-  for i = 1, math.min(n, conf.wake_cap) do tokens[i] = '1' end
-  if call('RPUSH', WAKE, unpack(tokens)) > conf.wake_cap then call('LTRIM', WAKE, 0, conf.wake_cap - 1) end
-end
-
--- Moves up to FREE parked tasks of a tenant to their lanes, best lane first.
-local function unpark(tenant, free)
-  local moved = 0
-  for _, lane in ipairs(conf.lanes) do
-    if moved >= free then break end
-    local prefix = tenant .. '\0' .. string.char(lane.n)
-    local top = lane.n < 255 and '(' .. tenant .. '\0' .. string.char(lane.n + 1) or '(' .. tenant .. '\1'
-    local members = call('ZRANGEBYLEX', PARKED_SET, '[' .. prefix, top, 'LIMIT', 0, free - moved)
-    if #members > 0 then
-      local ids, adds = {}, {}
-      for i, member in ipairs(members) do
-        ids[i] = string.sub(member, -ID)
-        adds[#adds + 1] = struct.unpack('>d', member, #prefix + 1)
-        adds[#adds + 1] = ids[i]
-      end
-      -- A task that is neither parked nor queued got here by a call that failed half-way: it is dropped.
-      local raws, writes, moves = hash_many(RECORDS, ids), {}, {}
-      for i = 1, #ids do
-        local rec = raws[i] and rec_unpack(raws[i])
-        if rec and (rec.state == PARKED or rec.state == QUEUED) then
-          rec.state = QUEUED
-          writes[#writes + 1] = ids[i]
-          writes[#writes + 1] = rec_pack(rec)
-          moves[#moves + 1] = adds[2 * i - 1]
-          moves[#moves + 1] = ids[i]
-        elseif rec and mend then
-          mend(ids[i], rec)
-        end
-      end
-      call_many('HSET', RECORDS, writes)
-      call_many('ZADD', lane_by_n[lane.n].key, moves)
-      call_many('ZREM', PARKED_SET, members)
-      moved = moved + #moves / 2
-    end
+  n = math.min(n, conf.wake_cap - call('LLEN', WAKE))
+  if n == 1 then
+    call('RPUSH', WAKE, '1')
+  elseif n > 1 then
+    local tokens = {}
+    for i = 1, n do tokens[i] = '1' end
+    call('RPUSH', WAKE, unpack(tokens))
   end
-  waits_cache[tenant] = nil
-  return moved
-end
-
--- After slots of these tenants (a set) came free: what was parked for them moves on. Returns how many.
-function unpark_all(tenants)
-  local moved = 0
-  for tenant in pairs(tenants) do
-    local max = tenant_conf(tenant).max
-    local free = max > 0 and max - running_of_tenant(tenant) or 1000
-    if free > 0 and tenant_waits(tenant) then moved = moved + unpark(tenant, math.min(free, 100)) end
-  end
-  return moved
 end
 
 end

@@ -31,34 +31,6 @@ local function rec_pack(r)
     r.fence, r.since, r.started, r.holder) .. r.tenant
 end
 
--- Most records are plain: no flag is set, nobody waits for anything. What happens to those most often is done on the
--- packed form, which costs a fraction of taking it apart. Where its fields begin: flags 2, lane 3, attempts 6, size 8,
--- fence 20, since 28, started 36, holder 44, tenant 52.
-
--- Whether RAW is a plain record in STATE, held by HOLDER under the fence packed in FENCE.
-local function rec_plainly(raw, state, fence, holder)
-  local is, flags = string.byte(raw, 1, 2)
-  return is == state and flags == 0 and string.sub(raw, 20, 27) == fence and string.sub(raw, 44, 51) == holder
-end
-
-local function rec_attempts(raw)
-  local high, low = string.byte(raw, 6, 7)
-  return high * 256 + low
-end
-
-local now_packed = struct.pack('>d', now)
-
--- The same record in another state from now on.
-local function rec_moved(raw, state)
-  return string.char(state) .. string.sub(raw, 2, 27) .. now_packed .. string.sub(raw, 36)
-end
-
--- The same record, running from now on, with one attempt more.
-local function rec_begun(raw)
-  return string.char(RUNNING) .. string.sub(raw, 2, 5) .. struct.pack('>H', rec_attempts(raw) + 1)
-    .. string.sub(raw, 8, 27) .. now_packed .. now_packed .. string.sub(raw, 44)
-end
-
 local function has(flags, flag)
   return bit.band(flags, flag) ~= 0
 end

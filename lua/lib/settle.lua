@@ -69,15 +69,15 @@ local function settle_batch(inc, blob, data_at)
   local ids = {}
   for i = 1, n do
     local at = (i - 1) * ITEM_SIZE
-    ids[i] = string.sub(blob, at + 3, at + 16)
+    ids[i] = sub(blob, at + 3, at + 16)
   end
   local raws = hash_many(RECORDS, ids)
   local refused, done = {}, {}
   for i = 1, n do
     local id, raw, at = ids[i], raws[i], (i - 1) * ITEM_SIZE
-    local kind, flags = string.byte(blob, at + 1, at + 2)
+    local kind, flags = byte(blob, at + 1, at + 2)
     if kind == COMPLETE and flags == 0 and raw and not done[id]
-      and rec_plainly(raw, RUNNING, string.sub(blob, at + 17, at + 24), inc) then
+      and rec_plainly(raw, RUNNING, sub(blob, at + 17, at + 24), inc) then
       done[id] = true
       succeed_plainly(id, raw, inc)
     else

@@ -23,11 +23,12 @@ def new_task_ids(n: int) -> list[bytes]:
     """Makes ``n`` task ids in ascending order, above all that this process has made before."""
     global _last
     stamp = (time.time_ns() // 1_000_000) << _RANDOM_BITS
-    base = stamp | (int.from_bytes(os.urandom(8), "big") >> 1)
+    entropy = os.urandom(10)
+    base = stamp | (int.from_bytes(entropy[:8], "big") >> 1)
     if base <= _last:
         base = _last + 1
     # Steps of a random size keep the ids of one batch from being guessed from each other.
-    step = 1 + int.from_bytes(os.urandom(2), "big")
+    step = 1 + int.from_bytes(entropy[8:], "big")
     ids = [(base + i * step).to_bytes(ID_BYTES, "big") for i in range(n)]
     if n:
         _last = base + (n - 1) * step

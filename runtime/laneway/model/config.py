@@ -116,7 +116,9 @@ def encode_config(config: QueueConfig) -> bytes:
     return _encode(config)
 
 
-_NOT_FOR_SCRIPTS = frozenset({"name", "prio", "keep", "default_lane", "source", "durability", "backoff", "tenants"})
+_NOT_FOR_SCRIPTS = frozenset(
+    "backoff compress_over default_lane durability keep max_payload name prio replicas source tenants version".split()
+)
 
 
 def encode_for_scripts(config: QueueConfig) -> bytes:
@@ -125,7 +127,7 @@ def encode_for_scripts(config: QueueConfig) -> bytes:
     def lean(value: object) -> object:
         if isinstance(value, dict):
             return {k: lean(v) for k, v in value.items() if v and k not in _NOT_FOR_SCRIPTS}
-        return [lean(item) for item in value] if isinstance(value, list) else value
+        return [lean(item) for item in value] if isinstance(value, list | tuple) else value
 
     return _encode(lean(msgspec.to_builtins(config)))
 
