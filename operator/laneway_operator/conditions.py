@@ -62,6 +62,26 @@ class Reason(StrEnum):
     KAFKA_REFUSED = "KafkaRefused", "Kafka does not take a topic as it is asked for, such as one with too many copies."
     SERVER_REFUSED = "ServerRefused", "Redis is set up so that the queue's promises could not be kept."
     SCHEMA_TOO_NEW = "SchemaTooNew", "The queue's data in Redis was written by a newer Laneway than this one."
+    SCALED = "Scaled", "The number of replicas is as decided; status.scaling says how that came about."
+    METRIC_UNREADABLE = (
+        "MetricUnreadable",
+        "What the size follows can't be read, so the size is kept. It is never taken for zero.",
+    )
+    QUEUE_PAUSED = "QueuePaused", "Tasks wait in paused lanes, or the queue is paused: replicas are not added for them."
+    SHADOW = "Shadow", "scaling.shadow: the size is decided and shown, and spec.replicas is kept."
+    MANAGED_BY_HPA = "ManagedByHPA", "The HorizontalPodAutoscaler that the operator made sets spec.replicas."
+    MANAGED_EXTERNALLY = (
+        "ManagedExternally",
+        "scaling.controller: None. kubectl scale, KEDA or an HPA of one's own sets spec.replicas.",
+    )
+    AUTOSCALER_CONFLICT = (
+        "AutoscalerConflict",
+        "Another HorizontalPodAutoscaler scales the pool or its Deployment; it has its way, and Laneway's steps back.",
+    )
+    METRICS_API_CONFLICT = (
+        "MetricsAPIConflict",
+        "The APIService v1beta1.external.metrics.k8s.io belongs to another adapter, which is left as it is.",
+    )
     DEPENDENCY_UNAVAILABLE = (
         "DependencyUnavailable",
         "Redis, Kafka or the API server is not reached; it is tried again.",

@@ -146,9 +146,10 @@ class ScalingStatus(Model):
         description="Replicas by the formula, before limits. Absent: nothing was readable.",
     )
     formula: Annotated[str, _text(512)] = Field(description="The formula with its numbers.")
-    limitedBy: Literal["Target", "Min", "Max", "Stabilization", "Unreadable", "Paused"] = Field(
+    limitedBy: Literal["Target", "Min", "Max", "Stabilization", "Running", "Unreadable", "Paused"] = Field(
         description="What settled it. Target: the formula alone. Min, Max: these limits. Stabilization: fewer have"
-        " not been enough for long enough. Unreadable: what it needs could not be read. Paused: the queue is."
+        " not been enough for long enough. Running: fewer would not hold what runs. Unreadable: what it needs could"
+        " not be read. Paused: tasks wait in paused lanes, for which there are no replicas."
     )
     inputs: ScalingInputs = Field(default_factory=ScalingInputs, description="What it was made of.")
     shadow: bool = Field(default=False, description="True: it was shown only, and not carried out.")
