@@ -1,12 +1,14 @@
 """The command `hack/cluster`."""
 
 import argparse
+import fcntl
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from servers import kubernetes_build
 from servers.clusters import Cluster, ClusterFailed, NodeCluster, choose
@@ -20,7 +22,7 @@ from servers.process import ServerFailed
 
 def main(argv: Sequence[str], folder: Path, about: str) -> int:
     """Run the command; its state is in `folder`. 1 if it fails, or for `status` if no cluster is up."""
-    options = _parser(about).parse_args(argv)
+    options = _parse(argv, about)
     try:
         return _act(options, folder)
     except (ClusterFailed, CommandFailed, ServerFailed, KubeError, kubernetes_build.BuildFailed) as error:
@@ -31,19 +33,21 @@ def main(argv: Sequence[str], folder: Path, about: str) -> int:
 def _act(options: argparse.Namespace, folder: Path) -> int:
     match options.action:
         case "build":
-            kubernetes_build.build(tuple(options.program) or kubernetes_build.PROGRAMS, _say)
+            kubernetes_build.build(options.program or kubernetes_build.PROGRAMS, _say)
         case "base-image":
-            return _make_images(options.image)
+            return _make_images(options.image or ["base"])
         case "start-node":
             # Called by `up` alone, in namespaces of the node's own.
             node = NodeCluster(folder)
-            NodeStart(node.layout, node.state_file, f"/laneway-{folder.parent.name}").run()
+            NodeStart(node.layout, node.state_file, _cgroup(folder)).run()
         case "status":
             return _status(choose(folder), options.json)
         case "up":
-            return _up(choose(folder))
+            with _alone(folder):
+                return _up(choose(folder))
         case "down":
-            choose(folder).down(_say)
+            with _alone(folder):
+                choose(folder).down(_say)
         case "load-image":
             choose(folder).load_image(options.name, options.archive)
         case "exec":
@@ -53,11 +57,11 @@ def _act(options: argparse.Namespace, folder: Path) -> int:
 
 def _up(cluster: Cluster) -> int:
     if not cluster.running() and (lacks := cluster.lacks()):
-        raise ClusterFailed("\n".join(["no cluster can be started here:", *lacks]))
+        raise ClusterFailed("\n".join([f"no cluster can be started here ({cluster.kind}):", *lacks]))
     cluster.up(_say)
     print(f"up ({cluster.kind}); kubeconfig {cluster.kubeconfig}")
     if isinstance(cluster, NodeCluster):
-        print("reached from within its network only: hack/cluster exec kubectl get pods -A")
+        print("reached from within its own network only: hack/cluster exec kubectl get pods -A")
     return 0
 
 
@@ -66,17 +70,17 @@ def _status(cluster: Cluster, as_json: bool) -> int:
     lacks = [] if running else cluster.lacks()
     problems = cluster.problems() if running else []
     if as_json:
-        said: dict[str, Any] = {"kind": cluster.kind, "running": running, "lacks": lacks, "problems": problems}
+        said = {"kind": cluster.kind, "running": running, "lacks": lacks, "problems": problems}
         print(json.dumps({**said, "kubeconfig": str(cluster.kubeconfig)}))
-    elif running:
+        return 0 if running and not problems else 1
+    if running:
         print(f"a cluster is up ({cluster.kind}); kubeconfig {cluster.kubeconfig}")
     elif lacks:
         print(f"no cluster is up, and none can be started here ({cluster.kind}):")
     else:
         print(f"no cluster is up; `hack/cluster up` would start one ({cluster.kind})")
-    if not as_json:
-        for line in (*lacks, *problems):
-            print(f"  {line}")
+    for line in (*lacks, *problems):
+        print(f"  {line}")
     return 0 if running and not problems else 1
 
 
@@ -91,7 +95,6 @@ def _exec(cluster: Cluster, command: Sequence[str]) -> int:
     path = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
     env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
     wrapped = cluster.command(argv)
-    sys.stdout.flush()
     try:
         os.execvpe(wrapped[0], wrapped, env)
     except OSError as error:
@@ -101,16 +104,18 @@ def _exec(cluster: Cluster, command: Sequence[str]) -> int:
 def _make_images(keys: Sequence[str]) -> int:
     if lacks := lacks_for_images():
         raise ClusterFailed("\n".join(["no images can be made here:", *lacks]))
-    for key in keys or ["base"]:
+    for key in keys:
         archive = images.ensure(key, _say)
         print(f"{images.IMAGES[key].name} {archive}")
     return 0
 
 
-def _parser(about: str) -> argparse.ArgumentParser:
+def _parse(argv: Sequence[str], about: str) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="cluster", description=about, formatter_class=raw)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="up|down|status|exec|load-image|base-image|build"
+    )
     actions.add_parser("up", help="bring the cluster up; the first time programs are built (some minutes)")
     actions.add_parser("down", help="end it and remove all that up made")
     status = actions.add_parser("status", help="say which cluster is up, or what this machine lacks for one")
@@ -121,13 +126,29 @@ def _parser(about: str) -> argparse.ArgumentParser:
     load.add_argument("name", help="with its tag, such as localhost/laneway:dev")
     load.add_argument("archive", nargs="?", type=Path, help="take it from this docker-archive instead")
     base = actions.add_parser("base-image", help="make images where no registry is reached, and print their names")
-    base.add_argument(
-        "image", nargs="*", choices=[*images.IMAGES, []], help=f"{', '.join(images.IMAGES)}; base if not said"
-    )
+    base.add_argument("image", nargs="*", help=f"{', '.join(images.IMAGES)}; base if not said")
     build = actions.add_parser("build", help="build Kubernetes' own programs, Helm and CoreDNS into the cache")
-    build.add_argument("program", nargs="*", choices=[*kubernetes_build.PROGRAMS, []], help="all if not said")
+    build.add_argument("program", nargs="*", help="all if not said")
     actions.add_parser("start-node")
-    return parser
+    options = parser.parse_args(argv)
+    for name, known in (("image", tuple(images.IMAGES)), ("program", kubernetes_build.PROGRAMS)):
+        if unknown := set(getattr(options, name, ())) - set(known):
+            parser.error(f"no such {name}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return options
+
+
+def _cgroup(folder: Path) -> str:
+    """A cgroup of this clone's own: a kubelet ends all that it does not know under its root."""
+    return f"/laneway-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One `up` or `down` at a time."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _say(line: str) -> None:

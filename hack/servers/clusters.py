@@ -187,8 +187,8 @@ class NodeCluster(Cluster):
 
     def down(self, say: Say) -> None:
         state = NodeState.load(self.state_file)
-        if state is not None:
-            say(f"ended {state.end()} processes")
+        ended = state.end() if state is not None else 0
+        say(f"ended the node ({ended} processes)" if ended else "no node was running")
         if self.layout.folder.exists():
             remove_folder(self.layout.folder)
         self.state_file.unlink(missing_ok=True)

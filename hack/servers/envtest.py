@@ -27,7 +27,8 @@ class Envtest:
     `extra` is more of kube-apiserver's command line; a flag that is here already is replaced. An APIService
     whose Service is of the type ExternalName (`localhost`) reaches a server that the test runs itself; with
     `aggregator_routing` on, requests go to a Service's endpoints instead, as they must where kube-proxy runs
-    in another network.
+    in another network. `controllers` are those of kube-controller-manager that are to run, by its own names, such
+    as "garbage-collector-controller" and "namespace-controller".
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Envtest:
         *,
         host: str = "127.0.0.1",
         aggregator_routing: bool = False,
+        controllers: Sequence[str] = (),
         extra: Sequence[str] = (),
     ) -> None:
         self.host = host
@@ -97,6 +99,7 @@ class Envtest:
         )
         self.kubeconfig = self.user_kubeconfig("admin", groups=["system:masters"])
         """The kubeconfig of the user `admin`, who may do all."""
+        self.manager = self._manager(controllers) if controllers else None
 
     @property
     def url(self) -> str:
@@ -123,10 +126,14 @@ class Envtest:
         self.etcd.start()
         self.process.start()
         self.process.wait_ready(self.admin.ready, _READY_S)
+        if self.manager is not None:
+            self.manager.start()
         return self
 
     def stop(self) -> None:
         """SIGTERM to the API server, then to etcd; the data stays."""
+        if self.manager is not None:
+            self.manager.kill()
         # It ends watches only after a minute: what a test leaves open must not hold it up.
         self.process.stop(timeout=3)
         self.etcd.stop()
@@ -156,6 +163,7 @@ class Envtest:
     def close(self) -> None:
         """Stop it, and delete its folder if that was a temporary one."""
         if self._folder.temporary:
+            # Nothing of this is read again.
             self.kill()
             self.etcd.process.kill()
         self.stop()
@@ -186,6 +194,21 @@ class Envtest:
         metadata = {"generateName": prefix}
         made = self.admin.request("POST", "/api/v1/namespaces", {"metadata": metadata})
         return str(made["metadata"]["name"])
+
+    def _manager(self, controllers: Sequence[str]) -> ServerProcess:
+        argv = [
+            str(_program("kube-controller-manager")),
+            f"--kubeconfig={self.user_kubeconfig('system:kube-controller-manager')}",
+            f"--controllers={','.join(controllers)}",
+            f"--service-account-private-key-file={self.service_account_key}",
+            f"--root-ca-file={self.authority.cert}",
+            "--use-service-account-credentials=true",
+            "--leader-elect=false",
+            # It serves nothing that is asked for here.
+            "--secure-port=0",
+        ]
+        log = self.dir / "kube-controller-manager.log"
+        return ServerProcess("kube-controller-manager", argv, cwd=self.dir, log=log)
 
     def __enter__(self) -> "Envtest":
         return self.start()

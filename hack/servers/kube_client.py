@@ -66,11 +66,15 @@ class KubeClient:
         cluster = _named(document["clusters"], context["cluster"])["cluster"]
         user = _named(document["users"], context["user"])["user"]
         self.url: str = cluster["server"]
-        self._tls = ssl.create_default_context(cadata=_pem(cluster, "certificate-authority").decode())
+        authority = _pem(cluster, "certificate-authority")
+        self._tls = ssl.create_default_context(cadata=authority.decode() if authority else None)
+        if cluster.get("insecure-skip-tls-verify"):
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
         self._headers = {"Accept": "application/json"}
-        if "client-certificate-data" in user or "client-certificate" in user:
+        if certificate := _pem(user, "client-certificate"):
             with tempfile.NamedTemporaryFile() as both:
-                both.write(_pem(user, "client-certificate") + b"\n" + _pem(user, "client-key"))
+                both.write(certificate + b"\n" + (_pem(user, "client-key") or b""))
                 both.flush()
                 self._tls.load_cert_chain(both.name)
         elif "token" in user:
@@ -127,10 +131,10 @@ def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
     raise ValueError(f"the kubeconfig names {name!r} and has no such entry")
 
 
-def _pem(entry: Mapping[str, str], key: str) -> bytes:
+def _pem(entry: Mapping[str, str], key: str) -> bytes | None:
     if f"{key}-data" in entry:
         return base64.b64decode(entry[f"{key}-data"])
-    return Path(entry[key]).read_bytes()
+    return Path(entry[key]).read_bytes() if key in entry else None
 
 
 def _encoded(path: Path) -> str:

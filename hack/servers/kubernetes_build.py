@@ -215,14 +215,16 @@ def _go(argv: Sequence[str], work: Path, say: Callable[[str], None]) -> None:
 
 
 def _go_missing() -> str | None:
-    wanted = ".".join(map(str, GO_AT_LEAST))
+    wanted = f"version {'.'.join(map(str, GO_AT_LEAST))} or newer builds them"
     if shutil.which("go") is None:
-        return f"go is not on PATH (version {wanted} or newer builds Kubernetes {KUBERNETES})"
+        return f"go is not on PATH ({wanted})"
     said = subprocess.run(["go", "version"], capture_output=True, text=True).stdout
     version = re.search(r"go(\d+)\.(\d+)", said)
-    if version is None or (int(version[1]), int(version[2])) < GO_AT_LEAST:
-        return f"go is too old ({said.strip()}): version {wanted} or newer builds Kubernetes {KUBERNETES}"
-    return None
+    if version is not None and (int(version[1]), int(version[2])) >= GO_AT_LEAST:
+        return None
+    # From 1.21 on, go fetches the version that a module asks for, unless it is told not to.
+    chosen = subprocess.run(["go", "env", "GOTOOLCHAIN"], capture_output=True, text=True).stdout.strip()
+    return None if chosen.startswith("auto") else f"{said.strip()} is too old ({wanted})"
 
 
 def _run(argv: Sequence[str], cwd: Path) -> str:

@@ -35,6 +35,16 @@ PARTS = {
     "kafka": Part(f"Kafka {kafka_jars.VERSION}", kafka_jars.missing),
     "kubernetes": Part(f"Kubernetes {kubernetes_build.KUBERNETES}", kubernetes_build.missing),
 }
+"""The servers that `hack/parts` starts."""
+
+TOOLS = {
+    "kubernetes_controllers": Part(
+        f"Kubernetes {kubernetes_build.KUBERNETES}'s controllers",
+        lambda: kubernetes_build.missing((*kubernetes_build.ENVTEST, "etcd", "kube-controller-manager")),
+    ),
+    "helm": Part(f"Helm {kubernetes_build.HELM}", lambda: kubernetes_build.missing(("helm",))),
+}
+"""What else is real: programs that a test starts by itself."""
 
 
 def in_ci() -> bool:
@@ -43,10 +53,10 @@ def in_ci() -> bool:
 
 
 def require(part: str) -> None:
-    """Return if the part of this name (a key of `PARTS`) is there; else skip the test, or in CI fail it."""
+    """Return if the part of this name (a key of `PARTS` or `TOOLS`) is there; else skip the test, or in CI fail it."""
     import pytest
 
-    wanted = PARTS[part]
+    wanted = {**TOOLS, **PARTS}[part]
     lacks = wanted.lacks()
     if lacks is None:
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 from servers import kafka_jars
 from servers.kubernetes_build import cache_folder
 from servers.node import rootfs
-from servers.node.run import run
+from servers.node.run import CommandFailed, run
 
 _HERE = Path(__file__).parent
 USER = "65532:65532"
@@ -109,7 +109,11 @@ def ensure(key: str, say: Callable[[str], None]) -> Path:
 
 
 def export(name: str, archive: Path) -> None:
-    """Write an image of buildah's store as a docker-archive of the same name."""
+    """Write an image of buildah's store as a docker-archive of the same name. Raises `CommandFailed`."""
+    if not _stored(name):
+        raise CommandFailed(
+            f"buildah's store has no image {name}: give its whole name and tag, as `buildah images` does"
+        )
     archive.unlink(missing_ok=True)
     run(["buildah", "push", "-q", name, f"docker-archive:{archive}:{name}"])
 
