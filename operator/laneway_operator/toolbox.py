@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from laneway.kit.service import Service
 from laneway_operator.apply.events import EventRecorder
 from laneway_operator.engine.cache import ObjectCache
 from laneway_operator.engine.cluster import Cluster
@@ -41,3 +42,22 @@ class Pass(Protocol):
 
     async def __call__(self, key: ObjectKey) -> float | None:
         """Returns in how many seconds to look again; None: only when woken."""
+
+
+class Work(Protocol):
+    """All passes of a process and what they share; ``passes.build(toolbox)`` makes it."""
+
+    @property
+    def passes(self) -> Mapping[str, Pass]:
+        """The pass for each kind."""
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """Loops that run while this process leads, such as the watch of depths. They are started when it begins
+        to lead, and stopped, and made anew by :meth:`renew`, when it ends."""
+
+    def renew(self) -> None:
+        """Forgets what was known under an earlier leadership: another process may have changed all of it."""
+
+    async def close(self) -> None:
+        """Closes connections to Redis and Kafka."""

@@ -46,5 +46,5 @@ async def _put(cluster: Cluster, cache: ObjectCache, body: Body, finalizers: lis
     answer = await cluster.patch(key_of(body), {"metadata": meta})
     answer.setdefault("kind", body["kind"])
     if not answer["metadata"].get("deletionTimestamp") or answer["metadata"].get("finalizers"):
-        cache.put(answer)
+        cache.put(answer, ours=True)
     return answer

@@ -57,7 +57,7 @@ async def apply_if_different(cluster: Cluster, cache: ObjectCache, desired: Body
         return False
     answer = await _apply(cluster, key, _with_hash(desired, hash), owner, force=live is not None)
     answer.setdefault("kind", key.kind)
-    cache.put(answer)
+    cache.put(answer, ours=True)
     refused = frozenset(differences(desired, answer))
     if refused:
         _log.warning("the API server did not take over all of an object", object=str(key), fields=sorted(refused)[:10])

@@ -52,7 +52,7 @@ async def write_status_if_different(
     }
     answer = await cluster.patch_status(named)
     answer.setdefault("kind", key.kind)
-    cache.put(answer)
+    cache.put(answer, ours=True)
     got = answer.get("status") or {}
     if got != wanted:
         _log.warning("the API server did not take over all of a status", object=str(key))

@@ -11,6 +11,9 @@ from laneway_operator.keys import Body, ObjectKey, controller_of, key_of, versio
 
 #: From a body to the value that it is found under, or "".
 Indexer = Callable[[Body], str]
+#: Is told of each change, after it: the key, the body before and the one now (None: not there), and whether it
+#: came from the answer to a write of our own.
+Listener = Callable[[ObjectKey, Body | None, Body | None, bool], None]
 #: From a body to what of it is worth keeping.
 Trimmer = Callable[[Body], Body]
 
@@ -39,6 +42,7 @@ class ObjectCache:
         self._owned: dict[str, dict[ObjectKey, None]] = {}
         self._gone: dict[ObjectKey, int] = {}
         self._notes: dict[ObjectKey, Any] = {}
+        self._listeners: list[Listener] = []
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in self.kinds}
 
     # ------------------------------------------------------------------------------------------- reading
@@ -58,6 +62,10 @@ class ObjectCache:
         """The keys of all objects of a kind."""
         return list(self._bodies[kind])
 
+    def count(self, kind: str) -> int:
+        """How many objects of a kind there are."""
+        return len(self._bodies[kind])
+
     def owned_by(self, uid: str, kind: str = "") -> list[Body]:
         """The objects whose controlling owner has this uid, of one kind or (with "") of all."""
         return self._found(self._owned.get(uid, {}), kind)
@@ -76,8 +84,13 @@ class ObjectCache:
 
     # ------------------------------------------------------------------------------------------- writing
 
-    def put(self, body: Body) -> bool:
-        """Takes a body in, unless it is older than what is known. Returns whether it is news."""
+    def listen(self, listener: Listener) -> None:
+        """Tells ``listener`` of each change from now on."""
+        self._listeners.append(listener)
+
+    def put(self, body: Body, *, ours: bool = False) -> bool:
+        """Takes a body in, unless it is older than what is known. Returns whether it is news. ``ours``: it is the
+        answer to a write of our own."""
         key = key_of(body)
         version = version_of(body)
         if version and version <= self._gone.get(key, -1):
@@ -93,6 +106,7 @@ class ObjectCache:
         bodies[key] = kept
         self._index(key, kept)
         self._gone.pop(key, None)
+        self._tell(key, old, kept, ours)
         return True
 
     def remove(self, key: ObjectKey, version: int = 0) -> bool:
@@ -111,7 +125,12 @@ class ObjectCache:
             return False
         del self._bodies[key.kind][key]
         self._unindex(key, body)
+        self._tell(key, body, None, False)
         return True
+
+    def _tell(self, key: ObjectKey, old: Body | None, new: Body | None, ours: bool) -> None:
+        for listener in self._listeners:
+            listener(key, old, new, ours)
 
     def note(self, key: ObjectKey) -> Any:
         """What :meth:`set_note` left for an object, or None."""

@@ -66,8 +66,8 @@ class WorkQueue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._taken = 0
         self._accepting = True
-        self.last_end: float = 0.0
-        """When a pass last ended, by the event loop's clock; 0 before the first."""
+        self.on_progress: Callable[[], None] = lambda: None
+        """Called when a pass ends."""
 
     # ------------------------------------------------------------------------------------------- adding
 
@@ -235,8 +235,8 @@ class WorkQueue:
             )  # fmt: skip
         finally:
             del self._running[key]
-            self.last_end = self._now()
-            self._observe(key.kind, result, self.last_end - began)
+            self._observe(key.kind, result, self._now() - began)
+            self.on_progress()
             self._requeue(key, after)
 
     def _requeue(self, key: ObjectKey, after: float | None) -> None:

@@ -1,0 +1,1 @@
+"""What the API server's watches bring in: into the cache, and on to the queue of work."""

@@ -1,0 +1,71 @@
+"""Which passes a change of an object asks for. Pure but for the calls of ``wake``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from laneway_operator import names
+from laneway_operator.engine.cache import ObjectCache
+from laneway_operator.keys import Body, ObjectKey
+
+Wake = Callable[[ObjectKey], None]
+
+
+class Waker:
+    """Listens to the cache, and wakes the objects that a change concerns.
+
+    An object of our kinds is woken by its own changes, but not by those that its own pass has just written; a
+    queue is woken by its lanes and pools, and they by it when what they go by has changed; an owner is woken by
+    what it owns, and a pool by its pods.
+    """
+
+    def __init__(self, cache: ObjectCache, wake: Wake) -> None:
+        self._cache = cache
+        self._wake = wake
+
+    def __call__(self, key: ObjectKey, old: Body | None, new: Body | None, ours: bool) -> None:
+        """A change of the object ``key``."""
+        body = new if new is not None else old
+        if body is None:
+            return
+        if key.kind not in names.OUR_KINDS:
+            if not ours and (owner := _owner(key, body)) is not None:
+                self._wake(owner)
+            return
+        if not ours:
+            self._wake(key)
+        if _gist(old) == _gist(new):
+            return
+        if key.kind == names.QUEUE:
+            self._wake_members(key)
+        elif queue := names.queue_of(body):
+            self._wake(names.queue_key(key.namespace, queue))
+
+    def _wake_members(self, key: ObjectKey) -> None:
+        for kind in (names.LANE, names.POOL):
+            for member in self._cache.find("queue", key.namespace, key.name, kind):
+                self._wake(ObjectKey(kind, key.namespace, member["metadata"]["name"]))
+
+
+def _owner(key: ObjectKey, body: Body) -> ObjectKey | None:
+    if key.kind == names.POD:
+        pool = names.pool_of(body)
+        return names.pool_key(key.namespace, pool) if pool else None
+    for owner in body["metadata"].get("ownerReferences", ()):
+        if owner.get("controller") and owner.get("kind") in names.OUR_KINDS:
+            return ObjectKey(owner["kind"], key.namespace, owner["name"])
+    return None
+
+
+def _gist(body: Body | None) -> Any:
+    """What others go by of an object of our kinds."""
+    if body is None:
+        return None
+    meta = body["metadata"]
+    ready = [
+        (condition.get("status"), condition.get("reason"))
+        for condition in body.get("status", {}).get("conditions", ())
+        if condition.get("type") == "Ready"
+    ]
+    return (meta.get("uid"), meta.get("generation"), bool(meta.get("deletionTimestamp")), names.paused(body), ready)
