@@ -22,6 +22,8 @@ asks for, together with the usual `process_*` metrics. Times are in seconds, siz
 * **Gauges of a queue are the same in every process that has them**, since they are the sizes of the real sets
   in Redis, read about once a second; take `max`, not `sum`. When Redis does not answer for 30 s they are left
   out, and `laneway_stats_age_seconds` says how old the last numbers are.
+* **Several worker processes are one target**: their supervisor serves the metrics of all, each sample with a label
+  `process` (`worker-0`, ...; its own: `supervisor`).
 * **Labels are bounded**: a process tells apart 64 lanes and 100 task types per queue; what comes after is
   `{OTHER}`.
 """
@@ -32,6 +34,7 @@ _GROUPS = (
     ("How long it took", lambda m: m.kind == "histogram" and "http" not in m.name and "batch" not in m.name),
     ("A queue now", lambda m: m.kind == "gauge" and m.labels[0] == "queue"),
     ("The gateway", lambda m: "http" in m.name or "batch" in m.name),
+    ("Several worker processes", lambda m: m.labels == ("process",)),
     ("Every process", lambda m: m.labels == ("service",)),
 )
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from laneway.adapters.kafka.admin import ensure_topics
-from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.publisher import Publisher
 from laneway.adapters.kafka.tasks import KafkaTaskPublisher
 from laneway.adapters.memory import MemoryStore
@@ -19,6 +18,7 @@ from laneway.model.config import LaneConfig, QueueConfig, TenantConfig
 from laneway.model.envelope import Body, Envelope, encode_envelope
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
+from laneway.model.topics import Topics
 from laneway.ports.store import Claimed, TaskStore
 from laneway.tend.dispatcher import Dispatcher
 from laneway.tend.relay import Relay

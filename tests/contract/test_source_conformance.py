@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from laneway.adapters.kafka.admin import ensure_topics
-from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.reader import PartitionReader
 from laneway.adapters.kafka.records import decode_record
 from laneway.adapters.kafka.tasks import KafkaTaskPublisher
@@ -20,6 +19,7 @@ from laneway.model.config import LaneConfig, QueueConfig
 from laneway.model.envelope import Body, Envelope, encode_envelope
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
+from laneway.model.topics import Topics
 from laneway.ports.source import Exchange, Source
 from laneway.ports.store import Claimed, TaskStore
 from laneway.tend.dispatcher import Dispatcher

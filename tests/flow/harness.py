@@ -24,15 +24,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.flow.ledger import Run, check_ledger, read_runs
 
 from laneway.adapters.kafka.admin import ensure_topics
-from laneway.adapters.kafka.names import Topics
 from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.connection import AnyRedis, connect
 from laneway.errors import LanewayError, OutcomeUnknown, Refused, Unavailable
 from laneway.kit.ids import id_bytes, id_text
 from laneway.model.config import LaneConfig, QueueConfig, TenantConfig
+from laneway.model.servers import RedisServer
+from laneway.model.topics import Topics
 from laneway.ports.store import QueueStats, TaskView, WorkerStats
 from laneway.roles.process import SUPERVISOR_ENV
-from laneway.roles.worker import WorkerOptions, worker_command
+from laneway.roles.stores import server_env
+from laneway.roles.worker_options import WorkerOptions, worker_command
 from laneway.submit import NewTask, Submitter
 from laneway.tend.relay import Event
 from servers.ports import free_port
@@ -209,7 +211,8 @@ class Flow:
                 metrics_port=port,
             )
         )  # fmt: skip
-        member = await self._start("worker", command, {}, port)
+        env = server_env(RedisServer.of(redis or self.redis_url, cluster=self.cluster), self.kafka)
+        member = await self._start("worker", command, env, port)
         await until(f"{name} is announced", lambda: self._announced(member, name, processes), _READY_S)
         return member
 

@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from tests.flow.conftest import SHORT, NewFlow
 from tests.flow.harness import Flow, read_topic, until
 
-from laneway.adapters.kafka.names import Topics
 from laneway.adapters.kafka.records import encode_record
 from laneway.errors import Unavailable
+from laneway.model.topics import Topics
 from laneway.ports.store import Claimed
 from laneway.submit import NewTask
 from servers.kafka import KafkaServer

@@ -14,6 +14,7 @@ import pytest
 
 from laneway.cli.params import app_path, kafka_servers, key_value, moment, redis_url, seconds
 from laneway.cli.target import Target, resolve
+from laneway.model.servers import RedisServer
 
 
 @pytest.mark.parametrize(
@@ -99,21 +100,21 @@ def _ended_process() -> int:
 
 
 def test_without_anything_it_is_the_redis_of_this_machine(folder: Path) -> None:
-    assert resolve(None, "q", None, False) == Target("redis://127.0.0.1:6379", "q", "default")
+    assert resolve(None, "q", None, False) == Target(RedisServer("redis://127.0.0.1:6379"), "q", "default")
     with pytest.raises(click.UsageError, match="say which queue: --queue NAME"):
         resolve(None, None, None, False)
 
 
 def test_a_running_up_gives_what_options_do_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write_up(folder, os.getpid(), ["orders"])
-    assert resolve(None, None, None, False) == Target("redis://up:1", "orders", "dev")
+    assert resolve(None, None, None, False) == Target(RedisServer("redis://up:1"), "orders", "dev")
     assert capsys.readouterr().err == "laneway: using queue dev/orders of the laneway up in this folder\n"
-    assert resolve(None, "mail", "prod", False) == Target("redis://up:1", "mail", "prod")
+    assert resolve(None, "mail", "prod", False) == Target(RedisServer("redis://up:1"), "mail", "prod")
 
 
 def test_a_redis_that_is_named_makes_up_irrelevant(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write_up(folder, os.getpid(), ["orders"])
-    assert resolve("redis://other", "q", None, False) == Target("redis://other", "q", "default")
+    assert resolve("redis://other", "q", None, False) == Target(RedisServer("redis://other"), "q", "default")
     assert capsys.readouterr().err == ""
 
 
@@ -126,7 +127,7 @@ def test_with_several_queues_one_must_be_named(folder: Path) -> None:
 
 def test_an_up_that_has_ended_is_not_used(folder: Path) -> None:
     _write_up(folder, _ended_process(), ["orders"])
-    assert resolve(None, "q", None, False).redis == "redis://127.0.0.1:6379"
+    assert resolve(None, "q", None, False).redis == RedisServer("redis://127.0.0.1:6379")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 1}', "\xff"])
@@ -135,5 +136,5 @@ def test_a_file_that_is_no_up_file_is_ignored_with_a_word(
 ) -> None:
     (folder / ".laneway").mkdir()
     (folder / ".laneway" / "up.json").write_bytes(text.encode("latin-1"))
-    assert resolve(None, "q", None, False) == Target("redis://127.0.0.1:6379", "q", "default")
+    assert resolve(None, "q", None, False) == Target(RedisServer("redis://127.0.0.1:6379"), "q", "default")
     assert "up.json is ignored, since it can't be read" in capsys.readouterr().err

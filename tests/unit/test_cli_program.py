@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
 from laneway.cli.main import main
 from laneway.cli.output import safe, span
 from laneway.cli.submit_file import _batches
+from laneway.model.servers import KafkaServer, RedisServer
 
 COMMANDS = dict(docs_cli.commands(main, ("laneway",)))
 
@@ -156,7 +158,7 @@ def test_lines_come_in_batches_as_they_are_read_and_none_is_cut() -> None:
 # -- roles
 
 _COMMON = {"log_format": "json", "log_level": "info"}
-_ROLE = {**_COMMON, "redis": "redis://127.0.0.1:6379", "namespace": "default", "cluster": False}
+_ROLE = {**_COMMON, "redis": RedisServer("redis://127.0.0.1:6379"), "namespace": "default", "cluster": False}
 
 #: (arguments, module, function, options class, what it must be called with)
 ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
@@ -165,7 +167,7 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
         {
             **_ROLE, "app": "a.b:app", "queue": "orders", "kafka": None, "slots": 16, "threads": 16, "processes": 1,
             "drain": 25.0, "recycle_tasks": 0, "recycle_mb": 0, "metrics_port": 0,
-            "metrics_host": "0.0.0.0", "name": "w",
+            "metrics_host": "0.0.0.0", "name": "w", "numbered": False,
         },
     ),
     (
@@ -177,19 +179,20 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
         ],
         "laneway.roles.worker", "run_worker", "WorkerOptions",
         {
-            "app": "a:app", "queue": "q", "redis": "redis://r:1", "namespace": "n", "kafka": "k:9092,l:9092",
+            "app": "a:app", "queue": "q", "redis": RedisServer("redis://r:1", cluster=True), "namespace": "n",
+            "kafka": KafkaServer("k:9092,l:9092"),
             "slots": 50, "threads": 9, "processes": 2, "drain": 60.0, "recycle_tasks": 10, "recycle_mb": 512,
             "metrics_port": 9100, "metrics_host": "0.0.0.0",
-            "log_format": "console", "log_level": "debug", "name": "w", "cluster": True,
+            "log_format": "console", "log_level": "debug", "name": "w", "numbered": False, "cluster": False,
         },
     ),
     (
         ["poller", "-q", "orders", "--kafka", "k:1"], "laneway.roles.poller", "run_poller", "PollerOptions",
-        {**_ROLE, "queue": "orders", "kafka": "k:1", "metrics_port": 0, "metrics_host": "0.0.0.0"},
+        {**_ROLE, "queue": "orders", "kafka": KafkaServer("k:1"), "metrics_port": 0, "metrics_host": "0.0.0.0"},
     ),
     (
         ["gateway", "-q", "a", "-q", "b", "-q", "a"], "laneway.roles.gateway", "run_gateway", "GatewayOptions",
-        {**_ROLE, "queues": ("a", "b"), "host": "127.0.0.1", "port": 8080},
+        {**_ROLE, "queues": ("a", "b"), "host": "127.0.0.1", "port": 8080, "linger": 0.0},
     ),
     (
         ["up", "-f", ".", "--data", "d", "--port", "0"], "laneway.roles.up", "run_up", "UpOptions",
@@ -210,8 +213,8 @@ def test_a_role_gets_its_options_and_gives_the_exit_code(
     role: tuple[list[str], str, str, str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args, module_name, function, options_name, expected = role
-    for name in ("REDIS_URL", "QUEUE", "NAMESPACE", "KAFKA", "LOG_FORMAT", "LOG_LEVEL"):
-        monkeypatch.delenv(f"LANEWAY_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith(("LANEWAY_", "KUBERNETES_"))]:
+        monkeypatch.delenv(name)
     got: list[Any] = []
 
     def run(options: Any) -> int:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs_metrics import page
 from laneway.adapters.queue_metrics import MAX_AGE, QueueCollector
+from laneway.gateway.crew import CrewCollector
 from laneway.gateway.endpoint import HttpMetrics
 from laneway.kit.health import Health
 from laneway.kit.health_metrics import HealthCollector
@@ -55,7 +56,13 @@ def _stats(**counts: int) -> QueueStats:
 def test_every_metric_of_the_catalogue_is_collected_and_no_other() -> None:
     found = [
         family
-        for collector in (TaskMetrics(), QueueCollector(), HttpMetrics(), HealthCollector(Health()))
+        for collector in (
+            TaskMetrics(),
+            QueueCollector(),
+            HttpMetrics(),
+            HealthCollector(Health()),
+            CrewCollector([], {}),
+        )
         for family in collector.describe()
     ]
     exposed = [f"{family.name}_total" if family.type == "counter" else family.name for family in found]
@@ -236,5 +243,5 @@ def test_http_requests_with_a_made_up_method_do_not_make_new_labels() -> None:
 
 
 def test_labels_of_the_catalogue_are_only_bounded_ones() -> None:
-    bounded = {"queue", "lane", "type", "reason", "state", "method", "route", "status", "service"}
+    bounded = {"queue", "lane", "type", "reason", "state", "method", "route", "status", "service", "process"}
     assert {label for metric in BY_NAME.values() for label in metric.labels} <= bounded

@@ -6,6 +6,7 @@ import pytest
 
 from laneway import App, ConfigError
 from laneway.client.settings import ClientSettings, load_settings
+from laneway.model.servers import RedisServer
 
 ENV = {
     "LANEWAY_REDIS_URL": "rediss://r.example:6380/2",
@@ -16,16 +17,18 @@ ENV = {
 
 
 def test_with_nothing_said_it_is_redis_on_this_machine() -> None:
-    assert load_settings(environ={}) == ClientSettings("redis://127.0.0.1:6379/0", "default", "default", False)
+    assert load_settings(environ={}) == ClientSettings(RedisServer("redis://127.0.0.1:6379/0"), "default", "default")
 
 
 def test_the_environment_says_where() -> None:
-    assert load_settings(environ=ENV) == ClientSettings("rediss://r.example:6380/2", "orders", "shop", True)
+    assert load_settings(environ=ENV) == ClientSettings(
+        RedisServer("rediss://r.example:6380/2", cluster=True), "orders", "shop"
+    )
 
 
 def test_what_is_given_counts_before_the_environment() -> None:
     got = load_settings("unix:///run/redis.sock", "mail", "post", False, environ=ENV)
-    assert got == ClientSettings("unix:///run/redis.sock", "mail", "post", False)
+    assert got == ClientSettings(RedisServer("unix:///run/redis.sock"), "mail", "post")
 
 
 @pytest.mark.parametrize(

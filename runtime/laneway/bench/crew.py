@@ -15,7 +15,8 @@ import psutil
 from laneway.errors import LanewayError
 from laneway.kit.ports import free_port
 from laneway.roles.process import SUPERVISOR_ENV
-from laneway.roles.worker import WorkerOptions, worker_command
+from laneway.roles.stores import server_env
+from laneway.roles.worker_options import WorkerOptions, worker_command
 
 _READY_S = 60.0
 _STOP_S = 15.0
@@ -75,8 +76,6 @@ class Crew:
         """One poller process with metrics on, ready."""
         port = free_port()
         command = [*self._role("poller"), "--queue", self._queue, "--metrics-port", str(port)]
-        if self._kafka:
-            command += ["--kafka", self._kafka]
         return await self._start("poller", command, port)
 
     async def gateway(self) -> Member:
@@ -86,7 +85,7 @@ class Crew:
         return await self._start("gateway", command, port)
 
     def _role(self, role: str) -> list[str]:
-        where = ["--redis", self._redis, "--namespace", self._namespace]
+        where = ["--namespace", self._namespace]
         return [sys.executable, "-m", "laneway", role, *where, "--log-format", "json"]
 
     async def _start(self, role: str, command: list[str], port: int) -> Member:
@@ -99,7 +98,7 @@ class Crew:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**plain, **self.env, SUPERVISOR_ENV: str(os.getpid())},
+                env={**plain, **self.env, **server_env(self._redis, self._kafka), SUPERVISOR_ENV: str(os.getpid())},
                 # A session of its own: Ctrl-C is for the bench, which then ends all in order.
                 start_new_session=True,
             )

@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import msgspec
 
-from laneway.adapters.kafka.names import Topics
 from laneway.bench.ground import NAMESPACE, Ground
+from laneway.model.topics import Topics
 from laneway.tend.relay import Event
 
 _FINAL = frozenset({"succeeded", "dead", "cancelled", "expired"})

@@ -185,7 +185,7 @@ async def wipe(redis: AnyRedis, store: RedisStore) -> None:
 
 async def _make_topics(kafka: str, queue: str, partitions: int) -> None:
     from laneway.adapters.kafka.admin import ensure_topics
-    from laneway.adapters.kafka.names import Topics
+    from laneway.model.topics import Topics
 
     await ensure_topics(kafka, Topics.of(NAMESPACE, queue), partitions=partitions)
 
@@ -193,7 +193,7 @@ async def _make_topics(kafka: str, queue: str, partitions: int) -> None:
 async def _delete_topics(kafka: str, queue: str) -> None:
     from aiokafka.admin import AIOKafkaAdminClient
 
-    from laneway.adapters.kafka.names import Topics
+    from laneway.model.topics import Topics
 
     topics = Topics.of(NAMESPACE, queue)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from laneway.cli.options import kafka_option, optional_redis_option
+from laneway.cli.target import named_servers
 
 
 @click.command(short_help="Run real work over three lanes, and check it.")
@@ -29,4 +30,4 @@ def demo(redis: str | None, kafka: str | None, json_only: bool, examples: Path |
     """
     from laneway.roles.demo import DemoOptions, run_demo
 
-    return run_demo(DemoOptions(redis=redis, kafka=kafka, json_only=json_only, examples=examples))
+    return run_demo(DemoOptions(*named_servers(redis, kafka), json_only=json_only, examples=examples))

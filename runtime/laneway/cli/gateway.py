@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
-from laneway.cli.options import log_format, role_options
-from laneway.cli.params import NAME, PORT
+from laneway.cli.options import role_options
+from laneway.cli.params import NAME, PORT, SECONDS
 from laneway.cli.target import resolve_role
 
 
@@ -18,6 +19,13 @@ from laneway.cli.target import resolve_role
 )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0: all of them.")
 @click.option("--port", type=PORT, default=8080, show_default=True, help="The port to listen on.")
+@click.option(
+    "--linger",
+    type=SECONDS,
+    envvar="LANEWAY_LINGER",
+    show_envvar=True,
+    help="How long to go on answering once told to stop, while /readyz says no.  [default: 5s in a cluster, else 0s]",
+)
 @role_options
 def gateway(queues: tuple[str, ...], **options: Any) -> int:
     """Serve the HTTP API of queues.
@@ -29,6 +37,8 @@ def gateway(queues: tuple[str, ...], **options: Any) -> int:
     """
     from laneway.roles.gateway import GatewayOptions, run_gateway
 
-    options |= resolve_role(options["redis"], options["namespace"])
-    options["log_format"] = log_format(options["log_format"])
+    if options["linger"] is None:
+        # Endpoints of a Service follow a pod's end with some delay; elsewhere nobody is waited for.
+        options["linger"] = 5.0 if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
+    options = resolve_role(options)
     return run_gateway(GatewayOptions(queues=tuple(dict.fromkeys(queues)), **options))

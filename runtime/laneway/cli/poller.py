@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from laneway.cli.options import kafka_option, log_format, metrics_options, one_queue_option, role_options
+from laneway.cli.options import kafka_option, metrics_options, one_queue_option, role_options
 from laneway.cli.target import resolve_role
 
 
@@ -27,6 +27,5 @@ def poller(**options: Any) -> int:
     """
     from laneway.roles.poller import PollerOptions, run_poller
 
-    options |= resolve_role(options["redis"], options["namespace"])
-    options["log_format"] = log_format(options["log_format"])
+    options = resolve_role(options)
     return run_poller(PollerOptions(**options))

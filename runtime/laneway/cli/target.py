@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
 from laneway.cli.exits import Exit, Failure
-from laneway.cli.options import DEFAULT_NAMESPACE, DEFAULT_REDIS
+from laneway.cli.options import DEFAULT_NAMESPACE, DEFAULT_REDIS, log_format
 from laneway.errors import ConfigError, LanewayError, OutcomeUnknown, Unavailable
+from laneway.model.servers import KafkaServer, RedisServer
 
 if TYPE_CHECKING:
     from laneway.model.config import QueueConfig
@@ -32,10 +32,9 @@ _T = TypeVar("_T")
 class Target:
     """One queue on one Redis."""
 
-    redis: str
+    redis: RedisServer
     queue: str
     namespace: str
-    cluster: bool = False
 
     @property
     def name(self) -> str:
@@ -48,6 +47,7 @@ def resolve(redis: str | None, queue: str | None, namespace: str | None, cluster
 
     Raises:
         click.UsageError: no queue is named, and it does not follow from what runs.
+        ConfigError: a setting of Redis in the environment is wrong.
     """
     up = _running_up() if redis is None else None
     if up is not None:
@@ -64,35 +64,71 @@ def resolve(redis: str | None, queue: str | None, namespace: str | None, cluster
     namespace = namespace or DEFAULT_NAMESPACE
     if up is not None:
         click.echo(f"laneway: using queue {namespace}/{queue} of the laneway up in this folder", err=True)
-    return Target(redis or (up.redis if up else DEFAULT_REDIS), queue, namespace, cluster)
+    return Target(_server(redis, cluster, up), queue, namespace)
 
 
-def resolve_role(redis: str | None, namespace: str | None) -> dict[str, str]:
-    """The Redis and namespace of a role: as given, else of the ``laneway up`` in this folder, else the defaults."""
+def resolve_role(options: dict[str, Any]) -> dict[str, Any]:
+    """A role's options with Redis, Kafka and namespace filled in: as given, else of the environment, else of the
+    ``laneway up`` in this folder, else the defaults.
+
+    Raises:
+        ConfigError: a setting of a server in the environment is wrong.
+    """
+    redis, namespace = options["redis"], options["namespace"]
     up = _running_up() if redis is None else None
+    server = _server(redis, options["cluster"], up)
     if up is not None:
-        click.echo(f"laneway: using the Redis of the laneway up in this folder, {_without_secret(up.redis)}", err=True)
-    return {
-        "redis": redis or (up.redis if up else DEFAULT_REDIS),
+        click.echo(f"laneway: using the Redis of the laneway up in this folder, {server.address}", err=True)
+    filled = options | {
+        "redis": server,
         "namespace": namespace or (up.namespace if up else DEFAULT_NAMESPACE),
+        "log_format": log_format(options["log_format"]),
     }
+    del filled["cluster"]
+    if "kafka" in options:
+        filled["kafka"] = KafkaServer.from_env(os.environ, bootstrap=options["kafka"])
+    return filled
+
+
+def named_servers(redis: str | None, kafka: str | None) -> tuple[RedisServer | None, KafkaServer | None]:
+    """The servers that an option or the environment names, with what the environment says of them.
+
+    Raises:
+        ConfigError: a setting of a server in the environment is wrong.
+    """
+    server = RedisServer.from_env(os.environ, url=redis) if redis else None
+    return server, KafkaServer.from_env(os.environ, bootstrap=kafka)
+
+
+def _server(redis: str | None, cluster: bool, up: _Up | None) -> RedisServer:
+    if up is None:
+        return RedisServer.from_env(os.environ, url=redis or DEFAULT_REDIS, cluster=cluster)
+    if up.environment:
+        return RedisServer.from_env(os.environ, url=up.redis, cluster=cluster or up.cluster)
+    # What the environment says is of another Redis than that of up.
+    return RedisServer(up.redis, cluster=cluster or up.cluster)
 
 
 @dataclass(frozen=True, slots=True)
 class _Up:
+    """``environment``: its Redis also needs what LANEWAY_REDIS_* of the environment says, such as a password."""
+
     redis: str
     namespace: str
     queues: list[str]
+    cluster: bool = False
+    environment: bool = False
 
 
 def _running_up() -> _Up | None:
     """What the ``laneway up`` of this folder says of itself; None when none runs."""
     try:
         said = json.loads(UP_FILE.read_text("utf-8"))
-        pid, up = (
-            int(said["pid"]),
-            _Up(str(said["redis"]), str(said["namespace"]), [str(q) for q in said["queues"]]),
-        )
+        pid = int(said["pid"])
+        up = _Up(
+            str(said["redis"]), str(said["namespace"]), [str(q) for q in said["queues"]],
+            bool(said.get("cluster")), bool(said.get("environment")),
+        )  # fmt: skip
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -125,7 +161,7 @@ async def opened(target: Target) -> AsyncIterator[tuple[TaskStore, QueueConfig]]
     """
     from laneway.adapters.redis import RedisStore
 
-    store = RedisStore(target.redis, target.queue, namespace=target.namespace, cluster=target.cluster)
+    store = RedisStore(target.redis, target.queue, namespace=target.namespace)
     try:
         yield store, await _config(store, target)
     finally:
@@ -138,16 +174,13 @@ async def _config(store: TaskStore, target: Target) -> QueueConfig:
     except ConfigError as error:
         raise Failure(Exit.NOT_FOUND, str(error)) from error
     except Unavailable as error:
-        source = " (from LANEWAY_REDIS_URL)" if os.environ.get("LANEWAY_REDIS_URL") == target.redis else ""
+        if target.redis.address in str(error):  # it says what is wrong with this server
+            raise Failure(Exit.UNAVAILABLE, str(error)) from error
+        source = " (from LANEWAY_REDIS_URL)" if os.environ.get("LANEWAY_REDIS_URL") == target.redis.url else ""
         raise Failure(
             Exit.UNAVAILABLE,
-            f"{error}: is a Redis at {_without_secret(target.redis)}{source}? Name another with --redis URL",
+            f"{error}: is a Redis at {target.redis.address}{source}? Name another with --redis URL",
         ) from error
-
-
-def _without_secret(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
 async def reading(call: Awaitable[_T]) -> _T:

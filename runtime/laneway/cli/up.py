@@ -14,6 +14,7 @@ from laneway.cli.options import (
     optional_redis_option,
 )
 from laneway.cli.params import NAME, PORT
+from laneway.cli.target import named_servers
 
 
 @click.command(short_help="Run queues, workers and gateway on this machine.")
@@ -67,7 +68,7 @@ def up(
 
     return run_up(
         UpOptions(
-            paths=paths, redis=redis, kafka=kafka, data=data, port=port, namespace=namespace,
+            paths, *named_servers(redis, kafka), data=data, port=port, namespace=namespace,
             log_format=log_format(logs["log_format"]), log_level=logs["log_level"],
         )
     )  # fmt: skip

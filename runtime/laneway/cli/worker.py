@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from laneway.cli.options import default_name, kafka_option, log_format, metrics_options, one_queue_option, role_options
+from laneway.cli.options import default_name, kafka_option, metrics_options, one_queue_option, role_options
 from laneway.cli.params import APP, SECONDS
 from laneway.cli.target import resolve_role
 
@@ -51,9 +52,15 @@ from laneway.cli.target import resolve_role
     help="Replace a process that has grown to so many MB; 0: never.",
 )
 @metrics_options
-@click.option("--name", envvar="LANEWAY_WORKER_NAME", show_envvar=True, help="The worker's name.  [default: HOST-PID]")
+@click.option(
+    "--name",
+    envvar="LANEWAY_WORKER_NAME",
+    show_envvar=True,
+    help="The worker's name; of several processes, or from the environment: NAME-0, NAME-1, ...  [default: HOST-PID]",
+)
 @role_options
-def worker(name: str | None, **options: Any) -> int:
+@click.pass_context
+def worker(ctx: click.Context, /, name: str | None, **options: Any) -> int:
     """Run the tasks of a queue with the handlers of an app.
 
     SIGTERM or Ctrl-C stops it gently: it takes nothing new, waits for what runs, and hands back the rest.
@@ -69,6 +76,7 @@ def worker(name: str | None, **options: Any) -> int:
 
     if name is not None and not (1 <= len(name) <= 128 and name.isprintable()):
         raise click.BadParameter("must have 1 to 128 printable characters", param_hint="'--name'")
-    options |= resolve_role(options["redis"], options["namespace"])
-    options["log_format"] = log_format(options["log_format"])
-    return run_worker(WorkerOptions(name=name or default_name(), **options))
+    options = resolve_role(options)
+    # A pod gives its name by the environment; whoever looks for a pod's processes finds NAME-0, NAME-1, ...
+    numbered = ctx.get_parameter_source("name") is ParameterSource.ENVIRONMENT
+    return run_worker(WorkerOptions(name=name or default_name(), numbered=numbered, **options))

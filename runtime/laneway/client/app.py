@@ -236,7 +236,7 @@ class App:
         from laneway.adapters.redis import RedisStore  # redis-py is not for those who only define tasks
 
         where = self.settings()
-        return RedisStore(where.redis, where.queue, namespace=where.namespace, cluster=where.cluster)
+        return RedisStore(where.server, where.queue, namespace=where.namespace)
 
     @contextmanager
     def stand_in(self, make_store: Callable[[], TaskStore]) -> Iterator[None]:

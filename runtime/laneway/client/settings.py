@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from laneway.errors import ConfigError
 from laneway.kit.names import namespace_name, queue_name
+from laneway.model.servers import DEFAULT_REDIS, RedisServer
 
-DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 DEFAULT_QUEUE = "default"
 DEFAULT_NAMESPACE = "default"
 
 _SCHEMES = ("redis", "rediss", "unix")
-_YES = frozenset({"1", "true", "yes", "on"})
-_NO = frozenset({"", "0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """Where a queue is."""
 
-    redis: str = DEFAULT_REDIS
-    """The URL of Redis: redis://HOST:PORT/DB, rediss:// for TLS, unix:// for a socket."""
+    server: RedisServer = field(default_factory=RedisServer)
+    """Where Redis is, and how to speak to it."""
     queue: str = DEFAULT_QUEUE
     """The queue's name."""
     namespace: str = DEFAULT_NAMESPACE
     """The namespace that the queue is in."""
-    cluster: bool = False
-    """Whether that Redis is a Redis Cluster."""
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis: redis://HOST:PORT/DB, rediss:// for TLS, unix:// for a socket."""
+        return self.server.url
+
+    @property
+    def cluster(self) -> bool:
+        """Whether that Redis is a Redis Cluster."""
+        return self.server.cluster
 
 
 def load_settings(
@@ -42,7 +48,8 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
 ) -> ClientSettings:
     """The settings in force: what is given; else LANEWAY_REDIS_URL, LANEWAY_QUEUE, LANEWAY_NAMESPACE and
-    LANEWAY_CLUSTER of the environment; else Redis on this machine and the queue ``default``.
+    LANEWAY_CLUSTER of the environment; else Redis on this machine and the queue ``default``. Credentials and
+    certificates are those of LANEWAY_REDIS_USERNAME, _PASSWORD, _CA_FILE, _CERT_FILE and _KEY_FILE.
 
     Raises:
         ConfigError: a value is wrong; the message names it and says what would be right.
@@ -58,12 +65,7 @@ def load_settings(
             check(value)
         except ValueError as error:
             raise ConfigError(f"{source}: {error}") from error
-    if cluster is None:
-        said = env.get("LANEWAY_CLUSTER", "").strip().lower()
-        if said not in _YES | _NO:
-            raise ConfigError(f"LANEWAY_CLUSTER must be true or false, not {said!r}")
-        cluster = said in _YES
-    return ClientSettings(url, name, space, cluster)
+    return ClientSettings(RedisServer.from_env(env, url=url, cluster=cluster), name, space)
 
 
 def _first(given: str | None, name: str, env: Mapping[str, str], variable: str, default: str) -> tuple[str, str]:

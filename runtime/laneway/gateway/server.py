@@ -8,9 +8,10 @@ import math
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laneway.errors import ConfigError
 from laneway.gateway.wire import BoundedHttp
@@ -18,13 +19,16 @@ from laneway.kit.health import Health
 from laneway.kit.service import Service
 
 _BACKLOG = 2048
+_UNIX = "unix:"
 
 
 class HttpServer(Service):
-    """Serves an ASGI application on ``host:port`` (port 0: any free one; :attr:`port` says which).
+    """Serves an ASGI application on ``host:port`` (port 0: any free one; :attr:`port` says which), or on the Unix
+    socket of a host ``unix:PATH``.
 
-    Stopping: ``/readyz`` says no at once, for ``linger`` seconds requests are still taken (so that load
-    balancers notice first), then no new ones are, and those under way get up to ``drain`` seconds.
+    Stopping: ``/readyz`` says no at once, for ``linger`` seconds requests are still taken (so that load balancers
+    notice first) with answers that close their connection, then no new ones are and idle connections are closed, and
+    requests under way get up to ``drain`` seconds.
     """
 
     def __init__(
@@ -61,7 +65,8 @@ class HttpServer(Service):
         """Serves until stopped."""
         listener = self._listen()
         config = uvicorn.Config(
-            self._app,
+            self._closing,
+            interface="asgi3",
             http=BoundedHttp,
             ws="none",
             lifespan="on",
@@ -84,8 +89,21 @@ class HttpServer(Service):
             self._socket.close()
             self._socket = None
 
+    async def _closing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application; while stopping, with ``Connection: close`` in its answers: clients that keep a connection
+        open make their next one to somebody else."""
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.stopping:
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, closing if scope["type"] == "http" else send)
+
     def _listen(self) -> socket.socket:
-        if self._socket is None:
+        if self._socket is None and self.host.startswith(_UNIX):
+            self._socket = _listen_unix(self.host.removeprefix(_UNIX))
+        elif self._socket is None:
             try:
                 family, *_, address = socket.getaddrinfo(
                     self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -120,6 +138,20 @@ class HttpServer(Service):
         if self.stopping:
             return "stopping"
         return None if self.started else "not started"
+
+
+def _listen_unix(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        Path(path).unlink(missing_ok=True)  # a process of before, which did not end well
+        listener.bind(path)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"can't listen on the socket {path} ({error}): choose a path of up to 100 characters"
+        ) from error
+    return listener
 
 
 class _Server(uvicorn.Server):

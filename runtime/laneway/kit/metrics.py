@@ -182,6 +182,20 @@ CATALOGUE: tuple[MetricDef, ...] = (
         BATCH_BUCKETS,
     ),
     MetricDef(
+        "laneway_process_up",
+        "gauge",
+        "Whether a worker process answers to its supervisor (with more than one process)",
+        ("process",),
+        "worker",
+    ),
+    MetricDef(
+        "laneway_process_restarts_total",
+        "counter",
+        "Times that a worker process ended and was started again, recycling included",
+        ("process",),
+        "worker",
+    ),
+    MetricDef(
         "laneway_service_failures_total",
         "counter",
         "Times that a loop broke and was restarted",

@@ -23,6 +23,7 @@ from laneway.errors import ConfigError, LanewayError
 from laneway.kit.ids import id_bytes
 from laneway.kit.logs import setup_logging
 from laneway.model.manifests import Manifests
+from laneway.model.servers import KafkaServer, RedisServer
 from laneway.model.states import State
 from laneway.ports.store import TaskStore
 from laneway.roles.appload import load_app
@@ -40,8 +41,8 @@ _DEADLINE = 120.0
 class DemoOptions:
     """``examples`` None: the folder ``examples`` of this source tree."""
 
-    redis: str | None = None
-    kafka: str | None = None
+    redis: RedisServer | str | None = None
+    kafka: KafkaServer | str | None = None
     json_only: bool = False
     examples: Path | None = None
 

@@ -10,6 +10,7 @@ from laneway.gateway.app import build_app
 from laneway.gateway.server import HttpServer
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
+from laneway.model.servers import RedisServer
 from laneway.roles.process import refuse, run_role
 from laneway.roles.stores import make_store
 
@@ -21,13 +22,15 @@ _PATIENCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """``port`` 0: any free one (it is logged)."""
+    """``port`` 0: any free one (it is logged). ``linger`` (s): how long it goes on answering after it was told to stop,
+    while ``/readyz`` says no already, so that nobody is sent here who would find it gone."""
 
-    redis: str
+    redis: RedisServer | str
     queues: tuple[str, ...]
     namespace: str = "default"
     host: str = "127.0.0.1"
     port: int = 8080
+    linger: float = 0.0
     log_format: str = "console"
     log_level: str = "info"
     cluster: bool = False
@@ -40,12 +43,16 @@ def run_gateway(options: GatewayOptions) -> int:
 
 
 async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
-    stores = {
-        queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE)
-        for queue in options.queues
-    }
+    try:
+        stores = {
+            queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE)
+            for queue in options.queues
+        }
+    except ConfigError as error:
+        return refuse(error)
     health = Health()
-    server = HttpServer(build_app(stores, health=health), options.host, options.port, health=health)
+    app = build_app(stores, health=health)
+    server = HttpServer(app, options.host, options.port, health=health, linger=options.linger)
     try:
         await server.start()
         _log.info("gateway ready", url=f"http://{options.host}:{server.port}", queues=list(options.queues))

@@ -18,10 +18,13 @@ from laneway.kit.ports import free_port, is_free
 from laneway.lanes.configure import apply_configuration
 from laneway.model.config import QueueConfig, TenantConfig
 from laneway.model.manifests import Manifests, QueueManifests
+from laneway.model.servers import KafkaServer, RedisServer
+from laneway.model.topics import Topics
 from laneway.policy.plan import plan_config, plan_pool
 from laneway.roles.process import SUPERVISOR_ENV
+from laneway.roles.stores import server_env
 from laneway.roles.supervisor import Child, Supervisor
-from laneway.roles.worker import WorkerOptions, worker_command
+from laneway.roles.worker_options import WorkerOptions, worker_command
 
 _log = get_logger(__name__)
 
@@ -31,12 +34,12 @@ _REDIS_LOOK_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """``redis`` and ``kafka`` name real servers; without ``redis`` an embedded one keeps its data in ``data`` (None: a
+    """``redis`` and ``kafka`` are real servers; without ``redis`` an embedded one keeps its data in ``data`` (None: a
     temporary folder). ``port`` is the gateway's (0: no gateway). ``metrics``: pollers and workers serve theirs on free
     ports of loopback. ``app_folders`` are searched for the pools' apps."""
 
-    redis: str | None = None
-    kafka: str | None = None
+    redis: RedisServer | str | None = None
+    kafka: KafkaServer | str | None = None
     data: Path | None = None
     port: int = 8080
     metrics: bool = False
@@ -51,7 +54,7 @@ class LocalStack:
     def __init__(self, manifests: Manifests, options: LocalOptions) -> None:
         self.manifests = manifests
         self.options = options
-        self.redis_url = options.redis or ""
+        self.redis = RedisServer.of(options.redis) if options.redis else RedisServer()
         #: Where pollers and workers serve metrics and health, by child's name.
         self.metrics_urls: dict[str, str] = {}
         self._embedded: EmbeddedRedis | None = None
@@ -76,7 +79,7 @@ class LocalStack:
 
     def store(self, queue: str) -> RedisStore:
         """A store of one of its queues; the caller closes it."""
-        return RedisStore(self.redis_url, queue, namespace=self.namespace, cluster=self._cluster(queue))
+        return RedisStore(self.redis, queue, namespace=self.namespace, cluster=self._cluster(queue))
 
     def _cluster(self, queue: str) -> bool:
         spec = self._manifest(queue).queue.spec.redis
@@ -136,11 +139,12 @@ class LocalStack:
         if len(urls) > 1:
             raise ConfigError("the queues name several Redis servers; choose one with --redis URL")
         if urls:
-            (self.redis_url,) = urls
+            # (What a Secret holds in a cluster, such as a password or certificates, is in the environment here.)
+            self.redis = RedisServer.from_env(os.environ, url=urls.pop(), cluster=False)
             return
         self._embedded = EmbeddedRedis(self.options.data, tcp=True)
         await asyncio.to_thread(self._embedded.start)
-        self.redis_url = self._embedded.url
+        self.redis = RedisServer(self._embedded.url)
         self._redis_unwatched.clear()
         self._redis_watch = asyncio.create_task(self._watch_redis(self._embedded), name="watch-redis")
 
@@ -192,13 +196,13 @@ class LocalStack:
 
     async def _ensure_topics(self, manifest: QueueManifests) -> None:
         from laneway.adapters.kafka.admin import ensure_topics
-        from laneway.adapters.kafka.names import Topics
 
         kafka = manifest.queue.spec.kafka
         workers = sum(plan_pool(pool).processes for pool in manifest.pools)
         partitions = max(kafka.partitions if kafka else 4, workers)
         assert self.options.kafka
-        await ensure_topics(self.options.kafka, Topics.of(manifest.namespace, manifest.name), partitions=partitions)
+        topics = Topics.of(manifest.namespace, manifest.name)
+        await ensure_topics(self.options.kafka, topics, partitions=partitions, kafka=kafka)
 
     # -- processes
 
@@ -211,28 +215,33 @@ class LocalStack:
         }
         children: list[Child] = []
         if self.options.port:
-            children.append(Child("gateway", self._gateway_command(), env, grace=15))
+            servers = self._server_env(self.queues[0])
+            children.append(Child("gateway", self._gateway_command(), {**env, **servers}, grace=15))
         for manifest in self.manifests.queues:
             children += self._worker_children(manifest, env)
         for manifest in self.manifests.queues:
-            children.append(Child(f"poller-{manifest.name}", self._poller_command(manifest), env, grace=15))
+            servers = self._server_env(manifest.name)
+            name = f"poller-{manifest.name}"
+            children.append(Child(name, self._poller_command(manifest), {**env, **servers}, grace=15))
         return children
 
     def _common(self) -> list[str]:
         return [
-            "--redis", self.redis_url, "--namespace", self.namespace,
+            "--namespace", self.namespace,
             "--log-format", self.options.log_format, "--log-level", self.options.log_level,
         ]  # fmt: skip
+
+    def _server_env(self, queue: str) -> dict[str, str]:
+        return server_env(RedisServer.of(self.redis, cluster=self._cluster(queue)), self.options.kafka)
 
     def _gateway_command(self) -> list[str]:
         queues = [arg for queue in self.queues for arg in ("--queue", queue)]
         return _laneway("gateway", *queues, "--host", "127.0.0.1", "--port", str(self.options.port), *self._common())
 
     def _poller_command(self, manifest: QueueManifests) -> list[str]:
-        kafka = ["--kafka", self.options.kafka] if self.options.kafka else []
         port = str(self._metrics_port(f"poller-{manifest.name}"))
         metrics = ["--metrics-port", port, "--metrics-host", "127.0.0.1"]
-        return _laneway("poller", "--queue", manifest.name, *kafka, *metrics, *self._common())
+        return _laneway("poller", "--queue", manifest.name, *metrics, *self._common())
 
     def _metrics_port(self, child: str) -> int:
         if not self.options.metrics:
@@ -247,7 +256,7 @@ class LocalStack:
             for i in range(pool.processes):
                 options = WorkerOptions(
                     app=pool.app,
-                    redis=self.redis_url,
+                    redis=self.redis,
                     queue=manifest.name,
                     namespace=manifest.namespace,
                     kafka=self.options.kafka,
@@ -267,7 +276,7 @@ class LocalStack:
                     Child(
                         f"worker-{pool.name}-{i}",
                         worker_command(options),
-                        {**env, **dict(pool.env)},
+                        {**env, **dict(pool.env), **self._server_env(manifest.name)},
                         grace=pool.drain_s + 15,
                     )
                 )

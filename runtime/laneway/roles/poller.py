@@ -10,16 +10,15 @@ from laneway.adapters.queue_metrics import QueueCollector
 from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.log import StreamEventLog
 from laneway.errors import ConfigError
-from laneway.gateway.ops import build_ops_app
-from laneway.gateway.server import HttpServer
 from laneway.gateway.watch import QueueWatch
 from laneway.kit.health import Health
-from laneway.kit.health_metrics import HealthCollector
 from laneway.kit.logs import get_logger, setup_logging
-from laneway.kit.metrics import new_registry
 from laneway.kit.service import Service
 from laneway.model.config import QueueConfig
+from laneway.model.servers import KafkaServer, RedisServer
+from laneway.model.topics import Topics
 from laneway.ports.log import EventLog
+from laneway.roles.ops import serve_ops
 from laneway.roles.process import configured, refuse, run_role
 from laneway.roles.stores import make_store
 from laneway.tend.dispatcher import Dispatcher
@@ -35,10 +34,10 @@ _log = get_logger(__name__)
 class PollerOptions:
     """``metrics_port`` 0: serve nothing."""
 
-    redis: str
+    redis: RedisServer | str
     queue: str
     namespace: str = "default"
-    kafka: str | None = None
+    kafka: KafkaServer | str | None = None
     metrics_port: int = 0
     metrics_host: str = "0.0.0.0"
     log_format: str = "console"
@@ -71,7 +70,6 @@ def build_services(
     services: list[Service] = []
     if options.kafka:
         from laneway.adapters.kafka.log import KafkaEventLog
-        from laneway.adapters.kafka.names import Topics
         from laneway.adapters.kafka.tasks import KafkaTaskPublisher
 
         topics = Topics.of(options.namespace, options.queue)
@@ -93,7 +91,7 @@ def build_services(
 
 async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
-        stores = [make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)]
+        stores: list[RedisStore] = []
 
         async def close_stores() -> None:
             for store in stores:
@@ -102,25 +100,21 @@ async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
         stack.push_async_callback(close_stores)
         health, queues = Health(), QueueCollector()
         try:
-            config = await configured(stores[0], stop)
+            await serve_ops(stack, options.metrics_host, options.metrics_port, health, [queues], stop)
+            stores.append(make_store(options.redis, options.queue, options.namespace, cluster=options.cluster))
+            config = await configured(stores[0], stop, health)
             if config is None:
                 return 0
             services = build_services(options, config, stores, health)
         except ConfigError as error:
             return refuse(error)
         if options.metrics_port:
-            registry = new_registry()
-            for collector in (queues, HealthCollector(health)):
-                registry.register(collector)
-            watch = QueueWatch(options.queue, stores[0], queues, health=health)
-            server = HttpServer(
-                build_ops_app(health, registry), options.metrics_host, options.metrics_port, health=health
-            )
-            services += [watch, server]
+            services.append(QueueWatch(options.queue, stores[0], queues, health=health))
         for service in services:
             await service.start()
             stack.push_async_callback(service.stop)
-        _log.info("poller ready", queue=options.queue, source=config.source, kafka=options.kafka or "no")
+        kafka = KafkaServer.of(options.kafka).bootstrap if options.kafka else "no"
+        _log.info("poller ready", queue=options.queue, source=config.source, kafka=kafka)
         await stop.wait()
     _log.info("poller stopped", queue=options.queue)
     return 0

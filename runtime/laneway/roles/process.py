@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from laneway.errors import ConfigError, LanewayError, ServerRefused
+from laneway.errors import ConfigError, LanewayError, Refused, ServerRefused
+from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.model.config import QueueConfig
 from laneway.ports.store import TaskStore
@@ -23,6 +26,9 @@ SUPERVISOR_ENV = "LANEWAY_SUPERVISOR_PID"
 
 #: How long what is left of a process's handlers may take to end after everything else has (s).
 _STUCK_S = 0.5
+
+#: How often the log says again what is waited for (s).
+_SAY_AGAIN_S = 60.0
 
 
 class Stop(asyncio.Event):
@@ -107,27 +113,35 @@ async def _watch_supervisor(stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def configured(store: TaskStore, stop: asyncio.Event) -> QueueConfig | None:
-    """Waits until the queue is configured and its Redis is fit for it; None when told to stop before.
+async def configured(store: TaskStore, stop: asyncio.Event, health: Health | None = None) -> QueueConfig | None:
+    """Waits until the queue is configured and its Redis is fit for it; None when told to stop before. Until then
+    ``health`` is not ready, and says why; the log says it when it changes, and once a minute.
 
     Raises:
         ServerRefused: Redis is set up so that promises could not be kept.
     """
-    said = ""
+    said, said_at = "not asked yet", 0.0
+    if health is not None:
+        health.require("queue", lambda: said)
     while not stop.is_set():
         try:
             config = await store.config(reload=True)
             for warning in await store.check_server():
                 _log.warning(warning)
+            if health is not None:
+                health.forget("queue")
             return config
         except ServerRefused:
             raise
         except LanewayError as error:
-            if str(error) != said:
-                said = str(error)
+            now = time.monotonic()
+            if str(error) != said or now - said_at >= _SAY_AGAIN_S:
+                said, said_at = str(error), now
                 _log.warning("waiting for the queue", reason=said)
+            # A refused password is not cured by asking often, and each time is in Redis's log.
+            pause = error.retry_after if isinstance(error, Refused) else 1.0
             try:
-                await asyncio.wait_for(stop.wait(), 1.0)
+                await asyncio.wait_for(stop.wait(), pause * (0.8 + random.random() * 0.4))
             except TimeoutError:
                 continue
     return None

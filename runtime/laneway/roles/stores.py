@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from laneway.adapters.redis import RedisStore
-from laneway.model.servers import RedisServer
+from laneway.model.servers import NO_KAFKA, KafkaServer, RedisServer
 
 
 def make_store(
@@ -15,3 +15,9 @@ def make_store(
         ConfigError: what the server was given with is wrong, such as a certificate's file.
     """
     return RedisStore(redis, queue, namespace=namespace, cluster=cluster, patience=patience)
+
+
+def server_env(redis: RedisServer | str, kafka: KafkaServer | str | None) -> dict[str, str]:
+    """The environment that tells a child process where Redis and Kafka are. (Its command line would tell everybody on
+    this machine, passwords included.)"""
+    return RedisServer.of(redis).to_env() | (KafkaServer.of(kafka).to_env() if kafka else NO_KAFKA)

@@ -18,6 +18,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _STEADY = 20.0
 #: The exit code of a worker that asks to be replaced (recycling): that is not a failure.
 RECYCLE_EXIT = 75
+#: The exit code of a role whose settings are wrong.
+_REFUSED_EXIT = 2
 
 
 @dataclass(slots=True)
@@ -30,20 +32,28 @@ class Child:
     grace: float = 30.0
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
+    started: float = 0.0
 
     @property
     def pid(self) -> int | None:
         """The process id while it runs."""
         return self.process.pid if self.process and self.process.returncode is None else None
 
+    @property
+    def age(self) -> float | None:
+        """Seconds since it was started, while it runs."""
+        return None if self.pid is None else time.monotonic() - self.started
+
 
 class Supervisor:
-    """Starts children in the order given; :meth:`stop` says in which order they stop."""
+    """Starts children in the order given; :meth:`stop` says in which order they stop. ``refused`` is set when one says
+    by its exit code that its settings are wrong."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self.children = list(children)
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self.refused = asyncio.Event()
 
     async def start(self) -> None:
         """Starts every child and keeps it running."""
@@ -58,6 +68,7 @@ class Supervisor:
             # Its own session: Ctrl-C at the terminal reaches the supervisor, which then stops children in order.
             start_new_session=True,
         )
+        child.started = time.monotonic()
         _log.info("started", child=child.name, pid=child.process.pid)
         if self._stopping:  # (asked to stop while this one was being started: nobody else will tell it)
             self._signal(child, signal.SIGTERM)
@@ -71,6 +82,8 @@ class Supervisor:
             if self._stopping:
                 return
             child.restarts += 1
+            if code == _REFUSED_EXIT:
+                self.refused.set()
             if code == RECYCLE_EXIT or time.monotonic() - began > _STEADY:
                 pause = _FIRST_PAUSE
             if code == RECYCLE_EXIT:

@@ -17,6 +17,7 @@ from laneway.adapters.manifests import load_manifests
 from laneway.errors import ConfigError, LanewayError
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.kit.ports import free_port
+from laneway.model.servers import KafkaServer, RedisServer
 from laneway.policy.plan import plan_pool
 from laneway.roles.local import LocalOptions, LocalStack, folders_of
 from laneway.roles.process import Stop, run_role
@@ -31,8 +32,8 @@ class UpOptions:
     """``data`` None: the folder ``.laneway``. ``port`` 0: any free one for the gateway."""
 
     paths: tuple[Path, ...]
-    redis: str | None = None
-    kafka: str | None = None
+    redis: RedisServer | str | None = None
+    kafka: KafkaServer | str | None = None
     data: Path | None = None
     port: int = 8080
     namespace: str = "default"
@@ -88,10 +89,13 @@ async def _up(stack: LocalStack, options: UpOptions, stop: Stop) -> int:
     state.parent.mkdir(exist_ok=True)
     url = f"http://127.0.0.1:{stack.options.port}"
     written = state.with_suffix(".tmp")
+    written.touch(mode=0o600)  # a URL may hold a password
     written.write_text(
         json.dumps(
             {
-                "redis": stack.redis_url,
+                "redis": stack.redis.url,
+                "cluster": stack.redis.cluster,
+                "environment": stack.redis != RedisServer(stack.redis.url, cluster=stack.redis.cluster),
                 "gateway": url,
                 "namespace": stack.namespace,
                 "queues": stack.queues,
@@ -150,7 +154,7 @@ def _show(stack: LocalStack, url: str) -> None:
     console.print(table)
     console.print(f"API     {url}/api/v1", soft_wrap=True)
     console.print(f"        {url}/openapi.json describes it; {url}/metrics", soft_wrap=True)
-    console.print(f"Redis   {stack.redis_url}", soft_wrap=True)
+    console.print(f"Redis   {stack.redis.address}", soft_wrap=True)
     for child, metrics in stack.metrics_urls.items():
         console.print(f"Metrics {metrics} ({child})", soft_wrap=True)
     console.print("Stop with Ctrl-C: running tasks finish first.")

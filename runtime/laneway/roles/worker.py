@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import replace
 from typing import Any
 
 from laneway.adapters.redis import RedisStore
@@ -18,55 +17,38 @@ from laneway.execute.executor import Executor
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
 from laneway.execute.run import TaskDefaults
 from laneway.execute.worker import Worker, WorkerSettings
-from laneway.gateway.ops import build_ops_app
-from laneway.gateway.server import HttpServer
 from laneway.kit.health import Health
-from laneway.kit.health_metrics import HealthCollector
 from laneway.kit.logs import get_logger, setup_logging
-from laneway.kit.metrics import new_registry
 from laneway.kit.task_metrics import TaskMetrics
 from laneway.model.config import QueueConfig
+from laneway.model.servers import KafkaServer
 from laneway.model.task import HandlerKind
+from laneway.model.topics import Topics
 from laneway.ports.source import Source
 from laneway.roles.appload import load_app
 from laneway.roles.observing import OutcomeObserver
-from laneway.roles.process import SUPERVISOR_ENV, Stop, configured, refuse, run_role
+from laneway.roles.ops import serve_ops
+from laneway.roles.process import Stop, configured, refuse, run_role
 from laneway.roles.stores import make_store
-from laneway.roles.supervisor import RECYCLE_EXIT, Child, Supervisor
+from laneway.roles.supervisor import RECYCLE_EXIT
+from laneway.roles.worker_crew import supervise
+from laneway.roles.worker_options import WorkerOptions
 from laneway.settle.buffer import OutcomeBuffer
 
+__all__ = ["WorkerOptions", "build_worker", "make_source", "run_worker"]
+
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """``app`` is ``package.module:app``. Times in seconds; 0 for ``recycle_*`` (tasks, MiB) means never and for
-    ``metrics_port`` none."""
-
-    app: str
-    redis: str
-    queue: str
-    namespace: str = "default"
-    kafka: str | None = None
-    slots: int = 16
-    threads: int = 16
-    processes: int = 1
-    drain: float = 25.0
-    recycle_tasks: int = 0
-    recycle_mb: int = 0
-    metrics_port: int = 0
-    metrics_host: str = "0.0.0.0"
-    log_format: str = "console"
-    log_level: str = "info"
-    name: str = ""
-    cluster: bool = False
 
 
 def run_worker(options: WorkerOptions) -> int:
     """Runs until told to stop; the exit code is 0, 2 (wrong settings), or 75 (recycled: start it again)."""
     setup_logging(options.log_level, options.log_format)
-    if options.processes > 1:
-        return run_role(lambda stop: _supervise(options, stop))
+    # A container that ends to be replaced would wait longer each time: there the replacing is done here, too.
+    recycles_alone = os.getpid() == 1 and bool(options.recycle_tasks or options.recycle_mb)
+    if options.processes > 1 or recycles_alone:
+        return run_role(lambda stop: supervise(options, stop))
+    if options.numbered:
+        options = replace(options, name=f"{options.name}-0", numbered=False)
     try:
         app = load_app(options.app)
     except ConfigError as error:
@@ -74,37 +56,11 @@ def run_worker(options: WorkerOptions) -> int:
     return run_role(lambda stop: _work(options, app, stop))
 
 
-def worker_command(options: WorkerOptions) -> list[str]:
-    """The command line of one worker process with these options."""
-    command = [sys.executable, "-m", "laneway", "worker", options.app]
-    for field in fields(options):
-        value = getattr(options, field.name)
-        if field.name in ("app", "cluster") or value in (None, ""):
-            continue
-        command += [f"--{field.name.replace('_', '-')}", str(value)]
-    return [*command, "--cluster"] if options.cluster else command
-
-
-async def _supervise(options: WorkerOptions, stop: Stop) -> int:
-    one = asdict(options) | {"processes": 1, "metrics_port": 0}
-    children = []
-    for i in range(options.processes):
-        # The first child serves metrics on the port that was asked for, the others on the ones after it.
-        port = options.metrics_port + i if options.metrics_port else 0
-        name = f"{options.name}-{i}" if options.name else ""
-        command = worker_command(WorkerOptions(**(one | {"metrics_port": port, "name": name})))
-        children.append(Child(f"worker-{i}", command, {SUPERVISOR_ENV: str(os.getpid())}, grace=options.drain + 15))
-    supervisor = Supervisor(children)
-    await supervisor.start()
-    stop.waits_for = lambda: f"the running tasks of {options.processes} processes, up to {options.drain:g} s"
-    stop.now = supervisor.kill
-    await stop.wait()
-    await supervisor.stop()
-    return 130 if stop.hurried else 0
-
-
 def make_source(
-    config: QueueConfig, store: RedisStore, kafka: str | None, on_corrupt: Callable[[str], None] | None = None
+    config: QueueConfig,
+    store: RedisStore,
+    kafka: KafkaServer | str | None,
+    on_corrupt: Callable[[str], None] | None = None,
 ) -> Source:
     """Where the worker's tasks come from, by what the queue says. ``on_corrupt`` hears why a record was set aside.
 
@@ -115,7 +71,6 @@ def make_source(
         return DirectSource(store)
     if not kafka:
         raise ConfigError(f"queue {store.queue} dispatches by Kafka: name its brokers with --kafka HOST:PORT")
-    from laneway.adapters.kafka.names import Topics
     from laneway.adapters.kafka.reader import PartitionReader
     from laneway.adapters.kafka.records import decode_record
     from laneway.dispatch.kafka import KafkaSource
@@ -135,16 +90,18 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         metrics.queue(options.queue).corrupt += 1
 
     async with AsyncExitStack() as stack:
-        store = new_store()
-        stack.push_async_callback(store.close)
+        health = Health()
         try:
-            config = await configured(store, stop)
+            await serve_ops(stack, options.metrics_host, options.metrics_port, health, [metrics], stop)
+            store = new_store()
+            stack.push_async_callback(store.close)
+            config = await configured(store, stop, health)
             if config is None:
                 return 0
             source = make_source(config, store, options.kafka, count_corrupt)
         except ConfigError as error:
             return refuse(error)
-        health = Health()
+        health.require("worker", lambda: "starting")
         state = await stack.enter_async_context(app.run_lifespan())
         await app.connect(store)
         worker = build_worker(options, app, store, source, new_store, metrics=metrics, state=state, config=config)
@@ -152,16 +109,8 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         if any(task.kind is HandlerKind.PROCESS for task in app.tasks.values()):
             await worker.executor.prepare()
         health.require("lease", lambda: None if worker.view()["lease_fresh"] else "the lease is not fresh")
-        if options.metrics_port:
-            registry = new_registry()
-            for collector in (metrics, HealthCollector(health)):
-                registry.register(collector)
-            server = HttpServer(
-                build_ops_app(health, registry), options.metrics_host, options.metrics_port, health=health
-            )
-            await server.start()
-            stack.push_async_callback(server.stop)
         await worker.start()
+        health.forget("worker")
         stop.waits_for = lambda: f"{worker.executor.busy} running tasks, up to {options.drain:g} s"
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
         code = await _until_done(worker, options, stop)
