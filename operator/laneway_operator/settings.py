@@ -73,6 +73,8 @@ class OperatorSettings:
     """Where health and metrics are served."""
     port: int = 8081
     """Where health and metrics are served."""
+    cleanup_deadline: float = 60.0
+    """So long after its drainTimeout a deleted TaskQueue waits for what can't be reached, before it goes without."""
     resync: float = 600.0
     """All objects are listed anew this often, in case a watch missed a deletion."""
 

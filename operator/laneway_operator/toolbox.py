@@ -45,7 +45,7 @@ class Pass(Protocol):
 
 
 class Work(Protocol):
-    """All passes of a process and what they share; ``passes.build(toolbox)`` makes it."""
+    """All passes of a process and what they share; ``work.build(toolbox)`` makes it."""
 
     @property
     def passes(self) -> Mapping[str, Pass]:

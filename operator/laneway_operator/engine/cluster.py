@@ -126,10 +126,10 @@ class Cluster:
 
     # ------------------------------------------------------------------------------------------- writing
 
-    async def apply(self, body: Body, *, force: bool = True, subresource: str = "") -> Body:
+    async def apply(self, body: Body, *, force: bool = True, subresource: str = "", manager: str = "") -> Body:
         """Server-side apply: the object's fields that ``body`` names become so, and those that an earlier
         apply named and this one does not are removed. Makes the object if it is not there. The answer is the
-        object as it is now.
+        object as it is now. ``manager`` is the field manager in place of the client's own.
 
         Raises:
             NotLeading: nothing was sent.
@@ -138,7 +138,7 @@ class Cluster:
         """
         key = key_of(body)
         resource = self.resource(key.kind)
-        query = {"fieldManager": self.field_manager, "force": "true" if force else "false"}
+        query = {"fieldManager": manager or self.field_manager, "force": "true" if force else "false"}
         path = resource.path(key.namespace, key.name, subresource)
         return await self._request("PATCH", "apply", resource, path, query=query, body=body, content=APPLY)
 

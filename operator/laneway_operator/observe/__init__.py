@@ -1,0 +1,1 @@
+"""What passes look at: manifests, Secrets, topics and the limiter."""

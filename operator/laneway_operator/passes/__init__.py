@@ -1,0 +1,1 @@
+"""One level-based pass per kind: observe, plan, apply, status."""

@@ -1,0 +1,51 @@
+"""The step of a pass that applies what an object owns, and takes away what it no longer wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from laneway_operator import names
+from laneway_operator.apply.objects import apply_if_different, delete_if_owned
+from laneway_operator.conditions import ConditionType, EventType, Happening
+from laneway_operator.engine.errors import Unreachable
+from laneway_operator.keys import Body, key_of
+from laneway_operator.passes.troubles import TROUBLES, finding_of
+from laneway_operator.plan.status import Finding
+from laneway_operator.toolbox import Toolbox
+
+_CONDITIONS: Final = {
+    "gateway": ConditionType.GATEWAY_AVAILABLE,
+    "poller": ConditionType.POLLER_AVAILABLE,
+    "worker": ConditionType.WORKERS_AVAILABLE,
+}
+
+
+async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> dict[str, Finding]:
+    """Applies what differs and deletes what ``owner`` owns beside. Returns, by component, what went wrong.
+
+    Raises:
+        NotLeading: nothing more was written.
+        Unreachable: the API server was not reached; the pass is to be tried again.
+    """
+    found: dict[str, Finding] = {}
+    applied: list[str] = []
+    for desired in wanted:
+        key = key_of(desired)
+        try:
+            if await apply_if_different(tools.cluster, tools.cache, desired):
+                applied.append(f"{key.kind} {key.name}")
+        except Unreachable:
+            raise
+        except TROUBLES as error:
+            component = desired["metadata"]["labels"][names.COMPONENT_LABEL]
+            found.setdefault(component, finding_of(_CONDITIONS[component], error))
+    uid = owner["metadata"]["uid"]
+    keep = {key_of(desired) for desired in wanted}
+    for body in tools.cache.owned_by(uid):
+        key = key_of(body)
+        if key.kind in names.OWNED_KINDS and key not in keep:
+            await delete_if_owned(tools.cluster, tools.cache, key, uid)
+    if applied:
+        tools.events.emit(owner, EventType.NORMAL, Happening.OBJECTS_APPLIED, f"applied {', '.join(applied)}")
+    return found

@@ -1,0 +1,147 @@
+"""The step of a queue's pass that cares for its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from laneway.errors import ConfigError, Unavailable
+from laneway.model.manifests import TaskQueue
+from laneway.model.servers import KafkaServer
+from laneway.model.topics import Topics, TopicSpec
+from laneway.policy.topics import plan_topics
+from laneway_operator.apply.status import write_status_if_different
+from laneway_operator.apply.topics import apply_topics
+from laneway_operator.conditions import ConditionType, EventType, Happening, Reason
+from laneway_operator.keys import Body, key_of
+from laneway_operator.observe.peers import Peers
+from laneway_operator.observe.topics import KafkaPeer
+from laneway_operator.passes.troubles import finding_of
+from laneway_operator.plan.status import Finding
+from laneway_operator.plan.topics import MOST_PARTITIONS, TopicsPlan, enough_partitions, plan_topic_changes
+from laneway_operator.toolbox import Toolbox
+
+_READY = ConditionType.TOPICS_READY
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsFound:
+    """``finding`` None: the queue has no Kafka. ``status`` is what status.topics is to say."""
+
+    finding: Finding | None
+    status: Sequence[dict[str, Any]] = ()
+
+
+class TopicsStep:
+    """Makes, grows and configures topics; takes over none that is foreign."""
+
+    def __init__(self, tools: Toolbox, peers: Peers) -> None:
+        self._tools = tools
+        self._peers = peers
+        self._servers: dict[str, KafkaServer] = {}
+
+    async def __call__(
+        self, body: Body, queue: TaskQueue, server: KafkaServer | None, workers: int
+    ) -> tuple[TopicsFound, Body]:
+        """Returns what it found, and the object as it is now. Raises NotLeading, and ClusterError when the status that
+        must come first can't be written."""
+        before = _listed(body)
+        kafka = queue.spec.kafka
+        if kafka is None or server is None:
+            return TopicsFound(None, before), body
+        names = Topics.of(queue.metadata.namespace, queue.metadata.name)
+        specs = plan_topics(queue)
+        wanted = enough_partitions(specs, names.tasks, workers)
+        try:
+            peer = self._peers.kafka(server)
+            self._servers[names.tasks] = server
+            seen = await peer.look([spec.name for spec in wanted])
+            owned = [topic["name"] for topic in before if topic["owned"]]
+            plan = plan_topic_changes(wanted, seen, owned, kafka.topics)
+            claimed = tuple(spec.name for spec in plan.create if spec.name in plan.claim)
+            if plan.claim:
+                body = await self._claim(body, plan.claim, before)
+                before = _listed(body)
+            taken: tuple[str, ...] = ()
+            if plan.changes:
+                taken, seen = await self._apply(body, peer, plan, claimed, wanted)
+        except ConfigError as error:
+            return TopicsFound(Finding(_READY, False, Reason.KAFKA_REFUSED, str(error)), before), body
+        except Unavailable as error:
+            denied = "AuthorizationFailed" in str(error) or "Authentication" in str(error)
+            finding = finding_of(_READY, error)
+            return TopicsFound(
+                Finding(_READY, False, Reason.ACCESS_DENIED, str(error)) if denied else finding, before
+            ), body
+        ours = {topic["name"] for topic in before if topic["owned"]} - set(taken)
+        status = [
+            {"name": spec.name, "partitions": seen[spec.name].partitions if spec.name in seen else 0,
+             "owned": spec.name in ours}
+            for spec in wanted
+        ]  # fmt: skip
+        # What the queue no longer uses stays listed: it is still ours to delete.
+        status += [topic for topic in before if topic["owned"] and topic["name"] not in {spec.name for spec in wanted}]
+        foreign = (*plan.foreign, *taken)
+        return TopicsFound(_finding(plan, foreign, specs, wanted, workers), status), body
+
+    def forget(self, names: Topics) -> None:
+        """The queue is gone: nobody asks for its topics any more."""
+        server = self._servers.pop(names.tasks, None)
+        if server is not None:
+            self._peers.kafka(server).forget([names.tasks, names.events, names.dead])
+
+    async def _claim(self, body: Body, claim: Sequence[str], before: Sequence[dict[str, Any]]) -> Body:
+        """Writes first what is to be ours: a crash between the two leaves a name without a topic, never a topic
+        without an owner."""
+        kept = [topic for topic in before if topic["name"] not in claim]
+        topics = [*kept, *({"name": name, "partitions": 0, "owned": True} for name in claim)]
+        status = {**(body.get("status") or {}), "topics": topics}
+        await write_status_if_different(self._tools.cluster, self._tools.cache, body, status)
+        return self._tools.cache.get(key_of(body)) or {**body, "status": status}
+
+    async def _apply(
+        self, body: Body, peer: KafkaPeer, plan: TopicsPlan, claimed: Sequence[str], wanted: Sequence[TopicSpec]
+    ) -> tuple[tuple[str, ...], Any]:
+        applied = await apply_topics(peer, plan, claimed)
+        adopted = [name for name in plan.claim if name not in claimed]
+        if adopted:
+            self._tell(body, Happening.TOPICS_ADOPTED, f"took over {', '.join(adopted)}")
+        for happening, message in applied.told:
+            self._tell(body, happening, message)
+        return applied.taken, await peer.look([spec.name for spec in wanted])
+
+    def _tell(self, body: Body, happening: Happening, message: str) -> None:
+        self._tools.events.emit(body, EventType.NORMAL, happening, message)
+
+
+def _listed(body: Body) -> list[dict[str, Any]]:
+    return [
+        {"name": topic["name"], "partitions": topic.get("partitions", 0), "owned": topic.get("owned", False)}
+        for topic in (body.get("status") or {}).get("topics") or ()
+    ]
+
+
+def _finding(
+    plan: TopicsPlan, foreign: Sequence[str], specs: Sequence[TopicSpec], wanted: Sequence[TopicSpec], workers: int
+) -> Finding:
+    if foreign:
+        return Finding(
+            _READY,
+            False,
+            Reason.FOREIGN_TOPIC,
+            f"{', '.join(foreign)} exist and were not made for this queue: delete them, or set kafka.topics: Adopt to"
+            " take them over, or kafka.topics: Unmanaged to care for them yourself",
+        )
+    if plan.lacking:
+        return Finding(_READY, False, Reason.TOPICS_LACKING, "; ".join(plan.lacking))
+    said = list(plan.remarks)
+    for asked, given in zip(specs, wanted, strict=True):
+        if asked.partitions != given.partitions:
+            said.append(
+                f"{given.name} has {given.partitions} partitions rather than {asked.partitions}, since the pools may"
+                f" have {workers} worker processes"
+            )
+    if workers > MOST_PARTITIONS:
+        said.append(f"{workers} worker processes share {MOST_PARTITIONS} partitions")
+    return Finding(_READY, True, Reason.READY, "; ".join(said))

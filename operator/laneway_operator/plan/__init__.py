@@ -1,0 +1,1 @@
+"""Pure decisions: from what is wanted and what was seen to what shall be done and said."""
