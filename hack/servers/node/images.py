@@ -67,7 +67,7 @@ IMAGES = {
     "base": Image(
         "localhost/laneway-base:1",
         "Python on Debian: the Dockerfile's BASE where the public image is not reached",
-        ("python3", "python3-venv", "ca-certificates"),
+        ("python3", "ca-certificates"),
         _fill_base,
         ("--cmd", "python3"),
     ),
