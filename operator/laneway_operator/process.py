@@ -27,7 +27,7 @@ from laneway_operator.engine.queue import WorkQueue
 from laneway_operator.engine.sync import CacheSync
 from laneway_operator.handlers.trim import TRIMMERS
 from laneway_operator.handlers.wake import Waker
-from laneway_operator.handlers.watch import Watches, own_signals
+from laneway_operator.handlers.watch import Watches, own_signals, quiet_kopf
 from laneway_operator.keys import ObjectKey
 from laneway_operator.settings import OperatorSettings, unique_identity
 from laneway_operator.toolbox import Toolbox, Work
@@ -78,6 +78,7 @@ class Operator:
             NoCluster: nothing says where the API server is.
             OSError: the port of health and metrics can't be had.
         """
+        quiet_kopf()
         config = await configuration(self.settings.kubeconfig, self.settings.context)
         cluster = self._cluster(api_client(config), self.fence)
         # The Lease has connections of its own, so that no renewal waits for a pass, and is its own fence.

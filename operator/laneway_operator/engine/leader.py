@@ -67,6 +67,8 @@ class Elector(Service):
         self._answered_at = float("-inf")
         self._term: asyncio.Task[None] | None = None
         self._said = ""
+        self._lapsed = False
+        """Whether the fence was shut for a while during this term: passes and wakes of that time are lost."""
         self.failure: BaseException | None = None
         """What ``lead`` raised: a bug, after which this process leads no more."""
 
@@ -170,6 +172,7 @@ class Elector(Service):
 
     def _won(self, sent: float, epoch: int) -> None:
         self._answered_at = self._seen_at = self._fence.clock()
+        self._lapsed = self._lapsed or (self._term is not None and not self._fence.leading)
         self._fence.open(epoch, sent + self._duration - self._margin)
 
     def _spec(self, old: Body, epoch: int) -> Body:
@@ -190,6 +193,9 @@ class Elector(Service):
         if self.holder != self._identity:
             self._fence.shut()
         leads = self._fence.leading
+        if leads and self._lapsed:
+            _log.info("begins again: the lease was renewed late", lease=str(self._key), epoch=self._fence.epoch)
+            await self._end_term()
         if leads and self._term is None:
             _log.info("leads", lease=str(self._key), identity=self._identity, epoch=self._fence.epoch)
             self._term = asyncio.create_task(self._run_term(self._fence.epoch), name="term")
@@ -207,6 +213,7 @@ class Elector(Service):
 
     async def _end_term(self) -> None:
         term, self._term = self._term, None
+        self._lapsed = False
         if term is not None:
             term.cancel()
             await asyncio.wait({term})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import signal
 import threading
 import weakref
@@ -26,7 +27,7 @@ from laneway_operator.engine.sync import CacheSync
 from laneway_operator.keys import Body, Resource, key_of, version_of
 
 #: The API server ends a watch after so long, and it is begun anew from where it was (s).
-_SERVER_TIMEOUT_S = 290.0
+_SERVER_TIMEOUT_S = 290  # a whole number, or the API server refuses the watch
 _CLIENT_TIMEOUT_S = 320.0
 _CONNECT_TIMEOUT_S = 5.0
 #: The API server sends a bookmark each minute, so a longer silence is a dead connection.
@@ -251,6 +252,14 @@ class Watches(Service):
             self._cache.remove(key, version_of(body))
             return
         self._cache.put(body)
+
+
+def quiet_kopf() -> None:
+    """Mutes what kopf says twice: each failure of a watch, with its traceback, at every level that it passes. The
+    last of them ends :meth:`Watches.run`, which logs it."""
+    for name in ("orchestration", "running"):
+        logging.getLogger(f"kopf._core.reactor.{name}").setLevel(logging.CRITICAL)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
 
 
 def own_signals(stop: Callable[[], None], interrupt: Callable[[], None]) -> Callable[[], None]:
