@@ -95,7 +95,8 @@ def _described(source: Schema) -> str:
 def _rules(source: Schema, found: Schema) -> list[dict[str, str]]:
     """CEL for what the models mark; takes `pattern` out of ``found`` where CEL says the same in words."""
     if "x-laneway-duration" in source:
-        found.pop("pattern")
+        for said in ("pattern", "minLength"):
+            found.pop(said)
         bounds = source["x-laneway-duration"]
         return [_rule(_duration(bounds), f"must be a duration such as '30s' or '1h30m', {_from_to(bounds, '0s')}")]
     if "x-laneway-size" in source:
@@ -103,6 +104,8 @@ def _rules(source: Schema, found: Schema) -> list[dict[str, str]]:
         bounds = source["x-laneway-size"]
         return [_rule(_size(bounds), f"must be bytes such as 65536 or '64Ki', {_from_to(bounds, '0')}")]
     if "x-laneway-says" in source:
+        # The patterns of texts with a rule in words match nothing that is too short.
+        found.pop("minLength")
         return [_rule(f"self.matches(r'{found.pop('pattern')}')", source["x-laneway-says"])]
     return []
 
@@ -111,7 +114,7 @@ def _duration(bounds: Schema) -> str:
     fits = f"duration(self) >= duration('{bounds['min']}') && duration(self) <= duration('{bounds['max']}')"
     if bounds["zero"]:
         fits = f"(duration(self) == duration('0s') || ({fits}))"
-    return f"self.matches(r'{DURATION_PATTERN}') && {fits}"
+    return f"self != '' && self.matches(r'{DURATION_PATTERN}') && {fits}"
 
 
 def _size(bounds: Schema) -> str:

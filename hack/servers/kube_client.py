@@ -95,12 +95,21 @@ class KubeClient:
             said = {"message": text.strip()}
         raise KubeError(status, said.get("reason", ""), said.get("message", ""))
 
+    def connect(self) -> http.client.HTTPSConnection:
+        """A connection with this user's certificate, for many requests in a row; `headers` go with each."""
+        at = urlsplit(self.url)
+        return http.client.HTTPSConnection(at.hostname or "", at.port, timeout=_TIMEOUT_S, context=self._tls)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request says of the user and of the form of answers."""
+        return dict(self._headers)
+
     def raw(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, content: str = "application/json"
     ) -> tuple[int, str]:
         """The status and text of the answer. Raises OSError when the server is not reached."""
-        at = urlsplit(self.url)
-        connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=_TIMEOUT_S, context=self._tls)
+        connection = self.connect()
         try:
             encoded = None if body is None else json.dumps(body)
             connection.request(method, path, encoded, {**self._headers, "Content-Type": content})

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.operator.objects import Objects
 
+from crd_install import install
 from servers.envtest import Envtest
 from servers.need import require
 
@@ -27,6 +29,17 @@ def envtest(_envtest_session: Envtest) -> Envtest:
 def kubernetes(envtest: Envtest) -> Path:
     """The kubeconfig of the session's API server, for a user who may do all."""
     return envtest.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def _crds_session(_envtest_session: Envtest) -> None:
+    install(_envtest_session.admin)
+
+
+@pytest.fixture
+def objects(envtest: Envtest, _crds_session: None, namespace: str) -> Objects:
+    """Laneway's objects in a new namespace of the session's API server, which has the CRDs."""
+    return Objects(envtest.admin, namespace)
 
 
 @pytest.fixture

@@ -119,6 +119,8 @@ class Text:
 
     def bounds(self) -> str:
         """For people."""
+        if self.says:
+            return self.says
         pattern = f", `{self.pattern}`" if self.pattern else ""
         return f"{self.min_length} to {self.max_length} characters{pattern}"
 

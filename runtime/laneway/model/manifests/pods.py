@@ -34,6 +34,11 @@ _KEY_RULE = "must be the key of a taint or label, such as example.com/gpu"
 
 #: Labels with these prefixes are how the operator finds what it owns.
 RESERVED_PREFIXES = ("laneway.dev/", "app.kubernetes.io/")
+#: Volumes that the operator gives to pods, and where it mounts them.
+RESERVED_VOLUMES = ("tmp", "redis-tls", "kafka-tls")
+RESERVED_PATHS = ("/tmp", "/etc/laneway")
+_RESERVED_VOLUME_RULE = f"volumes named {', '.join(RESERVED_VOLUMES)} are the operator's"
+_RESERVED_PATH_RULE = f"must be a path outside {' and '.join(RESERVED_PATHS)}, which are the operator's"
 _RESERVED_RULE = f"keys that start with {' or '.join(RESERVED_PREFIXES)} are the operator's"
 
 
@@ -47,6 +52,18 @@ def _mount_path(path: str) -> str:
     if len(path) <= 512 and _PATH.fullmatch(path):
         return path
     raise ValueError(f"{_PATH_RULE}, not {path[:80]!r}")
+
+
+def _not_ours(path: str) -> str:
+    if path in RESERVED_PATHS or path.startswith(tuple(f"{taken}/" for taken in RESERVED_PATHS)):
+        raise ValueError(f"{_RESERVED_PATH_RULE}, not {path[:80]!r}")
+    return _mount_path(path)
+
+
+def _volume_name(name: str) -> str:
+    if name in RESERVED_VOLUMES:
+        raise ValueError(f"{_RESERVED_VOLUME_RULE}; name it otherwise than {name!r}")
+    return names.dns_label(name)
 
 
 def _annotation_value(value: str) -> str:
@@ -294,16 +311,32 @@ class EnvFrom(Model):
         return self
 
 
+_VolumeName = Text(
+    _volume_name,
+    names.LABEL_PATTERN,
+    1,
+    names.MAX_NAME,
+    "a name has 1 to 63 of the characters a-z, 0-9 and '-', with a letter or digit at both ends",
+    (Rule(f"!(self in [{', '.join(repr(name) for name in RESERVED_VOLUMES)}])", _RESERVED_VOLUME_RULE),),
+)
+_MountPath = Text(
+    _not_ours,
+    _PATH_PATTERN,
+    1,
+    512,
+    _PATH_RULE,
+    tuple(Rule(f"!self.matches(r'^{path}(/|$)')", _RESERVED_PATH_RULE) for path in RESERVED_PATHS),
+)
+
+
 class Volume(OpenModel):
     """A volume as Kubernetes has it; fields beside its name are handed on."""
 
-    name: Label = Field(description="The volume's name.")
+    name: Annotated[str, _VolumeName] = Field(description="The volume's name.")
 
 
 class VolumeMount(OpenModel):
     """Where a volume is mounted, as Kubernetes has it; more fields are handed on."""
 
     name: Label = Field(description="The volume's name.")
-    mountPath: Annotated[str, Text(_mount_path, _PATH_PATTERN, 1, 512, _PATH_RULE)] = Field(
-        description="The absolute path in the container."
-    )
+    mountPath: Annotated[str, _MountPath] = Field(description="The absolute path in the container.")
