@@ -127,6 +127,47 @@ PERMISSIONS: tuple[Permission, ...] = (
         "takes, renews and gives back the leader's Lease",
         LEASE,
     ),
+    Permission(
+        Part.ADAPTER,
+        Where.WATCHED,
+        "laneway.dev",
+        "taskqueues",
+        ("get", "list", "watch"),
+        "finds the Redis of the queue whose metric is asked for",
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.WATCHED,
+        "laneway.dev",
+        "workerpools",
+        ("get", "list", "watch"),
+        "finds the pool that a metric is asked for",
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.WATCHED,
+        "",
+        "secrets",
+        ("get",),
+        "reads the credentials of Redis that a TaskQueue names, by name only",
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.CLUSTER,
+        "apiregistration.k8s.io",
+        "apiservices",
+        ("get", "create", "patch"),
+        "registers itself, and renews the certificate that the API server trusts it by",
+        APISERVICE,
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.CLUSTER,
+        "authorization.k8s.io",
+        "subjectaccessreviews",
+        ("create",),
+        "asks the API server whether whoever reads a metric may",
+    ),
 )
 """In the order that the docs show. One entry for each reason; no entry grants what another does."""
 
