@@ -45,12 +45,12 @@ class HealthServer:
         app.router.add_get("/healthz", self._live)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(self) -> None:
         """Listens. Raises OSError if the port can't be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, self._host, self.port)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 

@@ -1,0 +1,77 @@
+"""The operator's settings and its command line: what is wrong is said before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from laneway_operator.main import main
+from laneway_operator.settings import OperatorSettings, SecretRef, default_identity, secret_ref, unique_identity
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"namespaces": ("Team_A",)}, "'team-a' would do"),
+        ({"lease_namespace": "-"}, "the lease's namespace"),
+        ({"redis_url": "redis://r", "redis_secret": SecretRef("a", "b")}, "not by both"),
+        ({"lease_duration": 5.0}, "one lost renewal ends the leadership"),
+        ({"max_passes": 0}, "1 to 256"),
+        ({"runtime_image": ""}, "must be named"),
+    ],
+)
+def test_what_can_not_be_is_refused_with_what_would_be_right(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OperatorSettings(**wrong)
+
+
+def test_no_namespace_means_all() -> None:
+    assert OperatorSettings().clusterwide
+    assert not OperatorSettings(namespaces=("a",)).clusterwide
+
+
+def test_the_identity_is_the_pods_name_and_no_two_processes_are_the_same() -> None:
+    assert default_identity({"POD_NAME": "operator-0"}) == "operator-0"
+    assert default_identity({}).rpartition("-")[2].isdecimal()
+    assert unique_identity("operator-0") != unique_identity("operator-0")
+    assert unique_identity("operator-0").startswith("operator-0_")
+
+
+def test_a_secret_is_named_with_its_key() -> None:
+    assert secret_ref("redis/url") == SecretRef("redis", "url")
+    for wrong in ("redis", "redis/", "/url", "a/b/c", "Redis/url"):
+        with pytest.raises(ValueError, match=r"NAME/KEY|name of a Secret"):
+            secret_ref(wrong)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["run", "--namespaces", "a,B"], "'b' would do"),
+        (["run", "--redis-secret", "redis"], "must be NAME/KEY"),
+        (["run", "--lease-duration", "5s"], "one lost renewal"),
+        (["run", "--port", "70000"], "70000"),
+        (["rnu"], "did you mean 'run'"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_code_2_and_what_would_be_right(args: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_each_option_says_its_environment_variable() -> None:
+    text = CliRunner().invoke(main, ["run", "--help"], terminal_width=200).output
+    options = [line for line in text.splitlines() if line.strip().startswith("--")]
+    assert len(options) >= 15
+    assert text.count("env var:") >= len(options)
+    for name in ("LANEWAY_OPERATOR_RUNTIME_IMAGE", "LANEWAY_OPERATOR_REDIS_URL", "POD_NAME", "POD_NAMESPACE"):
+        assert name in text
+
+
+def test_without_a_cluster_it_says_where_it_looked(tmp_path: Any) -> None:
+    result = CliRunner().invoke(main, ["check", "--kubeconfig", str(tmp_path / "none")])
+    assert result.exit_code == 5
+    assert "no kubeconfig at" in result.output
