@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.operator.objects import Objects
+from tests.operator.running import RunningOperator, World
 
 from crd_install import install
 from servers.envtest import Envtest
@@ -46,3 +47,20 @@ def objects(envtest: Envtest, _crds_session: None, namespace: str) -> Objects:
 def namespace(envtest: Envtest) -> str:
     """The name of a new namespace; it is never deleted, because no controller runs that would empty it."""
     return envtest.create_namespace()
+
+
+@pytest.fixture(scope="session")
+def _world_session(
+    _envtest_session: Envtest, _crds_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    namespace = _envtest_session.create_namespace("passes-")
+    folder = tmp_path_factory.mktemp("operator")
+    with RunningOperator(_envtest_session.kubeconfig, [namespace], folder, cleanup_deadline="3s") as operator:
+        yield World(_envtest_session.admin, namespace, operator)
+
+
+@pytest.fixture
+def world(envtest: Envtest, _world_session: World) -> World:
+    """A namespace that one operator watches for the whole session: name your own objects."""
+    assert _world_session.operator.process.poll() is None, _world_session.operator.log.read_text()[-4000:]
+    return _world_session
