@@ -109,8 +109,8 @@ class Resource:
         """The schema of its objects."""
         found = structural(KINDS[self.kind])
         properties = found["properties"]
-        # An API server has its own schema of metadata, and refuses to take more of it than the name's bounds.
-        properties["metadata"] = {"type": "object"}
+        # An API server has its own schema of metadata; the name is there for the rule that is about it.
+        properties["metadata"] = {"type": "object", "properties": {"name": {"type": "string"}}}
         properties["apiVersion"] = {"type": "string", "description": properties["apiVersion"]["description"]}
         properties["kind"] = {"type": "string", "description": properties["kind"]["description"]}
         properties["status"] = structural(STATUSES[self.kind])
@@ -132,6 +132,7 @@ class Resource:
             "rule": f"self.metadata.name.size() <= {most} && self.metadata.name.matches(r'{names.LABEL_PATTERN}')",
             "message": f"metadata.name has 1 to {most} of the characters a-z, 0-9 and '-', with a letter or digit at"
             f" both ends{why}",
+            "fieldPath": ".metadata.name",
         }
 
 

@@ -9,6 +9,7 @@ import yaml
 import crds
 from crds import FOLDERS, RESOURCES, Resource
 from laneway.model.manifests import KINDS, STATUSES
+from laneway.policy.scaling import LimitedBy
 
 #: What a field's schema may consist of: everything else an API server refuses or ignores.
 ALLOWED = {
@@ -99,6 +100,12 @@ def test_the_only_default_that_an_api_server_sets_is_the_number_that_the_scale_s
 def test_defaults_that_are_not_set_are_told_by_the_descriptions() -> None:
     assert _spec("TaskQueue")["durability"]["description"].endswith("Default: Fast.")
     assert _spec("TaskQueue")["paused"]["description"].endswith("Default: false.")
+
+
+def test_the_status_can_hold_every_limit_that_a_scaling_decision_knows() -> None:
+    (pools,) = [one for one in RESOURCES if one.kind == "WorkerPool"]
+    scaling = pools.schema()["properties"]["status"]["properties"]["scaling"]
+    assert scaling["properties"]["limitedBy"]["enum"] == [str(limit) for limit in LimitedBy]
 
 
 @every_kind

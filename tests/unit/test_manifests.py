@@ -241,6 +241,56 @@ BAD = {
         queue("{redis: {url: 'redis://r:99999'}}"),
         "spec.redis.url: must be redis://HOST",
     ),
+    "a Redis user without a password": (
+        queue("{redis: {url: 'redis://r', username: me}}"),
+        "spec.redis: username needs passwordSecretRef: the Secret that holds the user's password",
+    ),
+    "a Redis user beside a URL in a Secret": (
+        queue("{redis: {secretRef: {name: s, key: k}, username: me}}"),
+        "spec.redis: username and passwordSecretRef go with url; with secretRef, the URL in the Secret holds user and",
+    ),
+    "TLS to a Redis without TLS": (
+        queue("{redis: {url: 'redis://r', tls: {}}}"),
+        "spec.redis: tls needs a URL with TLS: write rediss://HOST:PORT, or leave out tls",
+    ),
+    "a certificate's Secret that is a map": (
+        queue("{redis: {url: 'rediss://r', tls: {clientCertSecret: {name: s}}}}"),
+        "spec.redis.tls.clientCertSecret: must be text, not a map",
+    ),
+    "a SASL mechanism by its name on the wire": (
+        queue(
+            f"{{kafka: {{{KAFKA}, sasl: {{mechanism: PLAIN, username: u, passwordSecretRef: {{name: s, key: k}}}}}}}}"
+        ),
+        "spec.kafka.sasl.mechanism: must be one of Plain, ScramSha256, ScramSha512, not 'PLAIN'; did you mean Plain?",
+    ),
+    "a Kafka password in the manifest": (
+        queue(
+            f"{{kafka: {{{KAFKA}, sasl: {{mechanism: Plain, username: u, passwordSecretRef: {{name: s, key: k}},"
+            " password: p}}}"
+        ),
+        "sasl.password: there is no such field; did you mean passwordSecretRef? The fields here are: mechanism,",
+    ),
+    "asking for more than may be used": (
+        queue("{gateway: {resources: {requests: {cpu: 2}, limits: {cpu: 1500m}}}}"),
+        "spec.gateway.resources: requests.cpu must be at most limits.cpu (1500m), not 2",
+    ),
+    "a resource that is a fraction": (
+        queue("{gateway: {resources: {limits: {cpu: 0.5}}}}"),
+        "spec.gateway.resources.limits.cpu: must be a quantity, such as '500m', '1.5' or '2Gi', not '0.5'; write '0.5'",
+    ),
+    "a label of the operator's": (
+        queue("{poller: {pod: {labels: {laneway.dev/queue: x}}}}"),
+        "spec.poller.pod.labels: keys that start with laneway.dev/ or app.kubernetes.io/ are the operator's; name"
+        " 'laneway.dev/queue' otherwise",
+    ),
+    "a toleration of nothing": (
+        queue("{gateway: {pod: {tolerations: [{effect: NoSchedule}]}}}"),
+        "tolerations[0]: a toleration without a key needs operator: Exists, which is for every taint",
+    ),
+    "a constraint without a topology": (
+        queue("{gateway: {pod: {topologySpreadConstraints: [{maxSkew: 1, whenUnsatisfiable: ScheduleAnyway}]}}}"),
+        "topologySpreadConstraints[0].topologyKey: is missing: The nodes' label whose values are the places, such as",
+    ),
     "a Secret's key with a space": (
         queue("{redis: {secretRef: {name: s, key: a b}}}"),
         "spec.redis.secretRef.key: a key in a Secret has 1 to 253 of",
@@ -440,6 +490,29 @@ BAD = {
         with_queue(pool(f"{{{IN_Q}, app: 'a:b', env: [{{name: A-B, value: ''}}]}}")),
         "spec.env[0].name: the name of an environment variable has letters, digits and '_', with no digit first",
     ),
+    "a mount of a volume that is not there": (
+        with_queue(pool(f"{{{IN_Q}, app: 'a:b', volumeMounts: [{{name: v, mountPath: /v}}]}}")),
+        "spec: each of volumeMounts must name one of volumes; 'v' is not among them: there are none",
+    ),
+    "a volume twice": (
+        with_queue(pool(f"{{{IN_Q}, app: 'a:b', volumes: [{{name: v}}, {{name: v, emptyDir: {{}}}}]}}")),
+        "spec.volumes: must name each volume once; 'v' is there twice",
+    ),
+    "a volume by a name of the operator's": (
+        with_queue(pool(f"{{{IN_Q}, app: 'a:b', volumes: [{{name: tmp}}]}}")),
+        "spec.volumes[0].name: volumes named tmp, redis-tls, kafka-tls are the operator's; name it otherwise",
+    ),
+    "a mount over the operator's files": (
+        with_queue(
+            pool(f"{{{IN_Q}, app: 'a:b', volumes: [{{name: v}}], volumeMounts: [{{name: v, mountPath: /tmp/x}}]}}")
+        ),
+        "spec.volumeMounts[0].mountPath: must be a path outside /tmp and /etc/laneway, which are the operator's, not"
+        " '/tmp/x'",
+    ),
+    "variables from nowhere": (
+        with_queue(pool(f"{{{IN_Q}, app: 'a:b', envFrom: [{{}}]}}")),
+        "spec.envFrom[0]: must have exactly one of secretRef and configMapRef",
+    ),
     "an image with a space": (
         with_queue(pool(f"{{{IN_Q}, app: 'a:b', image: 'a b'}}")),
         "spec.image: must be an image, such as registry.example.com/team/handlers:1.4",
@@ -610,6 +683,33 @@ GOOD = {
         lane(
             f"{{{IN_Q}, laneName: x, priority: -5, paused: false, maxRunning: 1, minSharePercent: 100,"
             " submitRate: {perSecond: 1}, dispatchRate: {perSecond: 1, burst: 1}, ordering: Fifo}"
+        )
+    ),
+    "a queue for a cluster": queue(
+        f"""
+  redis:
+    url: rediss://r:6379
+    username: me
+    passwordSecretRef: {{name: s, key: k}}
+    tls: {{caSecretRef: {{name: s, key: ca.crt}}, clientCertSecret: pair}}
+  kafka:
+    {KAFKA}
+    topics: Adopt
+    tls: {{}}
+    sasl: {{mechanism: ScramSha256, username: me, passwordSecretRef: {{name: s, key: k}}}}
+  image: a/b:1
+  gateway: {{replicas: 0, serviceType: LoadBalancer, resources: {{requests: {{cpu: 500m}}, limits: {{cpu: 0.5k}}}}}}
+  poller: {{replicas: 2, pod: {{nodeSelector: {{a: b}}, affinity: {{podAffinity: {{x: [1.5]}}}}}}}}
+  deletionPolicy: Delete
+  drainTimeout: 0s"""
+    ),
+    "a pool with pods": with_queue(
+        pool(
+            f"{{{IN_Q}, app: 'a:b', imagePullPolicy: Never, envFrom: [{{secretRef: {{name: s}}}}], volumes: [{{name: v,"
+            " hostPath: {path: /v, type: ''}}], volumeMounts: [{name: v, mountPath: /v, subPath: x}], resources:"
+            " {limits: {example.com/gpu: 1}}, pod: {tolerations: [{operator: Exists}], imagePullSecrets: [{name: a}],"
+            " topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule,"
+            " labelSelector: {matchLabels: {a: b}}}]}}"
         )
     ),
     "a pool": with_queue(

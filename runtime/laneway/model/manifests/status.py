@@ -42,10 +42,10 @@ Time = Annotated[str, Text(_time, _TIME_PATTERN, 20, 30)]
 class Condition(Model):
     """One aspect of an object's state, as Kubernetes's own objects have it."""
 
-    type: Annotated[str, _text(63, 1)] = Field(description="Which aspect: Ready, TopicsReady and so on.")
+    type: Annotated[str, _text(316, 1)] = Field(description="Which aspect: Ready, TopicsReady and so on.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
-    reason: Annotated[str, _text(128, 1)] = Field(description="Why, in one word that programs can tell apart.")
-    message: Annotated[str, _text(4_096)] = Field(description="Why, for people, and what to do about it.")
+    reason: Annotated[str, _text(1_024, 1)] = Field(description="Why, in one word that programs can tell apart.")
+    message: Annotated[str, _text(32_768)] = Field(description="Why, for people, and what to do about it.")
     lastTransitionTime: Time = Field(description="Since when status is what it is (RFC 3339, UTC).")
     observedGeneration: int | None = Field(
         default=None, ge=0, le=_MOST_TASKS, description="The metadata.generation that this is about."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from laneway.kit.quantities import duration_ms
+from laneway.kit.quantities import DURATION_PATTERN, duration_ms
 from laneway.model.manifests.base import API_VERSION, Duration, Model, Rule, Size
 from laneway.model.manifests.connections import Kafka, Redis
 from laneway.model.manifests.parts import LaneName, OwnerMetadata, Rate, TenantName, each_once, list_map
@@ -81,7 +81,10 @@ class Backoff(Model):
 
     RULES = (
         Rule(
-            "duration(has(self.base) ? self.base : '2s') <= duration(has(self.cap) ? self.cap : '1h')",
+            # What is no duration is told by the fields' own rules.
+            f"(has(self.base) && !self.base.matches(r'{DURATION_PATTERN}'))"
+            f" || (has(self.cap) && !self.cap.matches(r'{DURATION_PATTERN}'))"
+            " || duration(has(self.base) ? self.base : '2s') <= duration(has(self.cap) ? self.cap : '1h')",
             "base must be at most cap",
             "'base must be at most cap (' + (has(self.cap) ? self.cap : '1h') + '), not '"
             " + (has(self.base) ? self.base : '2s')",
