@@ -37,9 +37,21 @@ BAD: dict[str, tuple[Object, str, str]] = {
         "metadata.name has 1 to 40 of the characters a-z, 0-9 and '-', with a letter or digit at both ends, so that"
         " the names of its Deployments and Services fit 63",
     ),
-    "a pool's name of 41 characters": (pool(name="a" * 41), "metadata.name", "metadata.name has 1 to 40 of the characters"),
-    "a lane's name of 64 characters": (lane(name="a" * 64), "metadata.name", "metadata.name has 1 to 63 of the characters"),
-    "a queue's name with a dot": (queue(name="a.b"), "metadata.name", "metadata.name has 1 to 40 of the characters a-z, 0-9"),
+    "a pool's name of 41 characters": (
+        pool(name="a" * 41),
+        "metadata.name",
+        "metadata.name has 1 to 40 of the characters",
+    ),
+    "a lane's name of 64 characters": (
+        lane(name="a" * 64),
+        "metadata.name",
+        "metadata.name has 1 to 63 of the characters",
+    ),
+    "a queue's name with a dot": (
+        queue(name="a.b"),
+        "metadata.name",
+        "metadata.name has 1 to 40 of the characters a-z, 0-9",
+    ),
     # -- TaskQueue
     "an unknown field": (queue(paussed=True), "", 'unknown field "spec.paussed"'),
     "a field in snake case": (queue(limits={"max_depth": 1}), "", 'unknown field "spec.limits.max_depth"'),
