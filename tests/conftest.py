@@ -4,6 +4,7 @@
 stops, kills or pauses its server takes one of its own from `new_redis`.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,8 +13,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from tests.secured import KAFKA_USERS, allow, kafka_acls, redis_user
 
+from servers.certificates import Authority
 from servers.kafka import KafkaServer
+from servers.kafka_secure import Secure, add_acls
 from servers.need import require
 from servers.proxy import RedisProxy
 from servers.redis import RedisServer, find_redis7, find_redis62
@@ -109,6 +113,44 @@ def kafka(_kafka_session: KafkaServer) -> KafkaServer:
     """A Kafka broker, one for the session, running; topics of earlier tests stay, so name your own."""
     _kafka_session.ensure()
     return _kafka_session
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority of the tests' own."""
+    return Authority(tmp_path_factory.mktemp("authority"), "Tests")
+
+
+@pytest.fixture(scope="session")
+def _secure_redis_session(redis7_binary: Path, authority: Authority) -> Iterator[RedisServer]:
+    pair = authority.issue("redis", hosts=["127.0.0.1", "localhost"])
+    with RedisServer(redis7_binary, tls=pair) as server:
+        for name in ("runtime", "operator"):
+            allow(server, redis_user(name))
+        yield server
+
+
+@pytest.fixture
+def secure_redis(_secure_redis_session: RedisServer) -> RedisServer:
+    """A Redis 7 with TLS and the users of the docs, emptied; plain and with all rights for the test itself."""
+    return _emptied(_secure_redis_session)
+
+
+@pytest.fixture(scope="session")
+def _secure_kafka_session(authority: Authority) -> Iterator[KafkaServer]:
+    require("kafka")
+    pair = authority.issue("kafka", hosts=["127.0.0.1", "localhost"])
+    with KafkaServer(secure=Secure(pair, KAFKA_USERS)) as server:
+        for line in kafka_acls():
+            asyncio.run(add_acls(server.bootstrap, line))
+        yield server
+
+
+@pytest.fixture
+def secure_kafka(_secure_kafka_session: KafkaServer) -> KafkaServer:
+    """A broker with TLS, logins and the ACLs of the docs; plain and with all rights for the test itself."""
+    _secure_kafka_session.ensure()
+    return _secure_kafka_session
 
 
 @pytest.fixture

@@ -54,18 +54,25 @@ class Authority:
         self.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, *, file: str | None = None, groups: Sequence[str] = (), hosts: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        file: str | None = None,
+        groups: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        days: float | None = None,
     ) -> Pair:
         """A certificate for both ends of TLS.
 
         `name` is the common name, to Kubernetes the user; `groups` are organizations; `hosts` are DNS names and
-        IP addresses. The files are called `file` (`name` if not said) with .crt and .key.
+        IP addresses. The files are called `file` (`name` if not said) with .crt and .key. `days` from now it
+        expires (as the authority, if not said); with -0.5 it has expired 12 hours ago.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject.append(x509.NameAttribute(NameOID.COMMON_NAME, name))
         builder = (
-            self._builder(x509.Name(subject), key.public_key(), self._days)
+            self._builder(x509.Name(subject), key.public_key(), self._days if days is None else days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),

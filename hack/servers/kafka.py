@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from servers import kafka_jars
+from servers.kafka_secure import Secure
 from servers.ports import free_port
 from servers.process import DataFolder, ServerFailed, ServerProcess
 
@@ -19,16 +20,24 @@ _STOP_S = 20.0
 
 
 class KafkaServer:
-    """One broker. `dir` None takes a temporary folder; `properties` are added to the broker's own."""
+    """One broker. `dir` None takes a temporary folder; `properties` are added to the broker's own; `secure` adds a
+    listener with TLS, logins and ACLs (`secure_bootstrap`), where everybody on the plain one may do everything."""
 
     def __init__(
-        self, port: int | None = None, dir: Path | None = None, *, properties: Mapping[str, str] | None = None
+        self,
+        port: int | None = None,
+        dir: Path | None = None,
+        *,
+        properties: Mapping[str, str] | None = None,
+        secure: Secure | None = None,
     ) -> None:
         self.host = "127.0.0.1"
         self.port = free_port() if port is None else port
         self._folder = DataFolder(dir, "laneway-kafka-")
         self.dir = self._folder.path
         self._properties = dict(properties or {})
+        self._secure = secure
+        self.secure_port = free_port() if secure else 0
         self._config = self.dir / "server.properties"
         self._java = ["java", "-Xmx512m", "-Xms128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         self._java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]
@@ -38,6 +47,11 @@ class KafkaServer:
     def bootstrap(self) -> str:
         """What a client connects to."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def secure_bootstrap(self) -> str:
+        """What a client with TLS and a login connects to."""
+        return f"{self.host}:{self.secure_port}"
 
     @property
     def pid(self) -> int:
@@ -127,13 +141,20 @@ class KafkaServer:
             # A killed broker may register again once its last session has run out.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
-            **self._properties,
         }
+        scram: list[str] = []
+        if self._secure is not None:
+            settings["listeners"] += f",SECURE://{self.secure_bootstrap}"
+            settings["advertised.listeners"] += f",SECURE://{self.secure_bootstrap}"
+            settings["listener.security.protocol.map"] += ",SECURE:SASL_SSL"
+            settings |= self._secure.properties(self.dir)
+            scram = self._secure.scram()
+        settings |= self._properties
         # The configuration gets its own name last, so that a format cut short is done again.
         draft = self._config.with_suffix(".draft")
         draft.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         done = subprocess.run(
-            [*java, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(draft)],
+            [*java, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(draft), *scram],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from laneway.adapters.embedded import bundled_redis_server
+from servers.certificates import Pair
 from servers.ports import free_port
 from servers.process import DataFolder, ServerProcess
 
@@ -41,7 +42,8 @@ class RedisServer:
     """One redis-server. `port` None takes a free one; `dir` None takes a temporary folder.
 
     `maxmemory` is what Redis takes, such as "64mb"; `extra` is more of its command line, such as
-    ("--repl-diskless-load", "disabled").
+    ("--repl-diskless-load", "disabled"). With `tls` it also listens on `tls_port`, with that certificate, and
+    wants certificates of `client_ca` from clients where there is one.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class RedisServer:
         policy: str = "noeviction",
         fsync: str = "everysec",
         unixsocket: Path | None = None,
+        tls: Pair | None = None,
+        client_ca: Path | None = None,
         extra: Sequence[str] = (),
     ) -> None:
         self.binary = binary
@@ -70,6 +74,11 @@ class RedisServer:
             argv += ["--maxmemory", maxmemory]
         if unixsocket is not None:
             argv += ["--unixsocket", str(unixsocket)]
+        self.tls_port = 0 if tls is None else free_port()
+        if tls is not None:
+            argv += ["--tls-port", str(self.tls_port), "--tls-cert-file", str(tls.cert), "--tls-key-file", str(tls.key)]
+            argv += ["--tls-auth-clients", "yes" if client_ca else "no"]
+            argv += ["--tls-ca-cert-file", str(client_ca or tls.cert)]
         self.process = ServerProcess(
             f"redis-server on port {self.port}", [*argv, *extra], cwd=self.dir, log=self.dir / "redis.log"
         )
@@ -78,6 +87,11 @@ class RedisServer:
     def url(self) -> str:
         """What a client connects to."""
         return f"redis://{self.host}:{self.port}/0"
+
+    @property
+    def tls_url(self) -> str:
+        """What a client with TLS connects to."""
+        return f"rediss://{self.host}:{self.tls_port}/0"
 
     @property
     def pid(self) -> int:

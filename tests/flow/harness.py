@@ -29,7 +29,7 @@ from laneway.adapters.redis.connection import AnyRedis, connect
 from laneway.errors import LanewayError, OutcomeUnknown, Refused, Unavailable
 from laneway.kit.ids import id_bytes, id_text
 from laneway.model.config import LaneConfig, QueueConfig, TenantConfig
-from laneway.model.servers import RedisServer
+from laneway.model.servers import KafkaServer, RedisServer
 from laneway.model.topics import Topics
 from laneway.ports.store import QueueStats, TaskView, WorkerStats
 from laneway.roles.process import SUPERVISOR_ENV
@@ -112,17 +112,19 @@ class Flow:
 
     def __init__(
         self,
-        redis: str,
+        redis: RedisServer | str,
         folder: Path,
         *,
-        kafka: str | None = None,
-        direct_url: str | None = None,
+        kafka: KafkaServer | str | None = None,
+        kafka_admin: KafkaServer | str | None = None,
+        direct_url: RedisServer | str | None = None,
         cluster: bool = False,
         partitions: int = 4,
     ) -> None:
         self.redis_url = redis
         self.direct_url = direct_url or redis
         self.kafka = kafka
+        self.kafka_admin = kafka_admin or kafka
         self.cluster = cluster
         self.partitions = partitions
         self.queue = f"flow-{os.urandom(4).hex()}"
@@ -154,7 +156,7 @@ class Flow:
             lines = member.text().splitlines()[-15:]
             print(f"-- {member.name} ({'alive' if member.alive else member.process.returncode}):", *lines, sep="\n   ")
 
-    def new_store(self, url: str | None = None) -> RedisStore:
+    def new_store(self, url: RedisServer | str | None = None) -> RedisStore:
         """A store of the queue on the direct way to Redis."""
         return RedisStore(url or self.direct_url, self.queue, cluster=self.cluster)
 
@@ -162,8 +164,8 @@ class Flow:
         """Writes the configuration; what is not given stays as it is. With Kafka, the topics are made first."""
         now = {name: getattr(self.config, name) for name in self.config.__struct_fields__}
         self.config = QueueConfig(**{**now, **fields})
-        if self.kafka:
-            await ensure_topics(self.kafka, Topics.of("default", self.queue), partitions=self.partitions)
+        if self.kafka_admin:
+            await ensure_topics(self.kafka_admin, Topics.of("default", self.queue), partitions=self.partitions)
         assert await self.store.configure(self.config, tenants or {}, expected=None)
 
     # -- processes
@@ -185,6 +187,10 @@ class Flow:
         self.members.append(member)
         return member
 
+    def _servers(self, redis: RedisServer | str | None = None, kafka: str | None = None) -> dict[str, str]:
+        server = RedisServer.of(redis or self.redis_url, cluster=self.cluster)
+        return server_env(server, kafka or self.kafka)
+
     async def _said(self, member: Member, words: str) -> None:
         async def said() -> bool:
             assert member.alive, f"{member.name} ended with {member.process.returncode}:\n{member.text()[-3000:]}"
@@ -197,11 +203,26 @@ class Flow:
         *,
         slots: int = 16,
         drain: float = 5.0,
-        redis: str | None = None,
+        redis: RedisServer | str | None = None,
         processes: int = 1,
         metrics: bool = False,
     ) -> Member:
         """A worker process that runs the ledger's app, announced. ``metrics``: it serves them."""
+        name = f"w{len(self.members)}"
+        member = await self.start_worker(slots=slots, drain=drain, redis=redis, processes=processes, metrics=metrics)
+        await until(f"{name} is announced", lambda: self._announced(member, name, processes), _READY_S)
+        return member
+
+    async def start_worker(
+        self,
+        *,
+        slots: int = 16,
+        drain: float = 5.0,
+        redis: RedisServer | str | None = None,
+        processes: int = 1,
+        metrics: bool = False,
+    ) -> Member:
+        """As :meth:`worker`, without waiting for anything."""
         port = free_port() if metrics else 0
         name = f"w{len(self.members)}"
         command = worker_command(
@@ -211,10 +232,7 @@ class Flow:
                 metrics_port=port,
             )
         )  # fmt: skip
-        env = server_env(RedisServer.of(redis or self.redis_url, cluster=self.cluster), self.kafka)
-        member = await self._start("worker", command, env, port)
-        await until(f"{name} is announced", lambda: self._announced(member, name, processes), _READY_S)
-        return member
+        return await self._start("worker", command, self._servers(redis), port)
 
     async def _announced(self, member: Member, name: str, processes: int) -> bool:
         assert member.alive, f"{member.name} ended with {member.process.returncode}:\n{member.text()[-3000:]}"
@@ -226,20 +244,16 @@ class Flow:
 
     async def poller(self, *, redis: str | None = None, kafka: str | None = None) -> Member:
         """A poller process, ready."""
-        command = [*_role("poller"), "--queue", self.queue, "--redis", redis or self.redis_url, "--log-format", "json"]
-        if kafka or self.kafka:
-            command += ["--kafka", kafka or self.kafka or ""]
-        if self.cluster:
-            command.append("--cluster")
-        member = await self._start("poller", command, {})
+        command = [*_role("poller"), "--queue", self.queue, "--log-format", "json"]
+        member = await self._start("poller", command, self._servers(redis, kafka))
         await self._said(member, "poller ready")
         return member
 
     async def gateway(self, port: int | None = None) -> Member:
         """A gateway process that listens."""
         port = port or free_port()
-        command = [*_role("gateway"), "--queue", self.queue, "--redis", self.redis_url, "--port", str(port)]
-        member = await self._start("gateway", command, {}, port)
+        command = [*_role("gateway"), "--queue", self.queue, "--port", str(port)]
+        member = await self._start("gateway", command, self._servers(), port)
 
         async def listens() -> bool:
             assert member.alive, f"{member.name} ended:\n{member.text()[-3000:]}"
@@ -377,7 +391,9 @@ class Flow:
         if not self.kafka:
             rows = await self.redis.xrange(self.store.keys.log("events"))
             return [_decode_event(fields[b"r"]) for _, fields in rows]
-        values = await read_topic(self.kafka, Topics.of("default", self.queue).events)
+        values = await read_topic(
+            KafkaServer.of(self.kafka_admin or self.kafka).bootstrap, Topics.of("default", self.queue).events
+        )
         return [_decode_event(line) for value in values for line in value.splitlines()]
 
 

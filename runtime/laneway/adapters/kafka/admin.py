@@ -19,7 +19,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from laneway.adapters.kafka.alter import IncrementalAlterConfigs
-from laneway.adapters.kafka.connection import AWAY, NOT_ALLOWED, away, client_options
+from laneway.adapters.kafka.connection import AWAY, NOT_ALLOWED, away, checked, client_options
 from laneway.errors import ConfigError
 from laneway.model.manifests.connections import Kafka
 from laneway.model.servers import KafkaServer
@@ -48,9 +48,8 @@ class TopicAdmin:
 
     def __init__(self, server: KafkaServer | str, *, timeout: float = 10.0) -> None:
         """Raises ConfigError when a certificate's file is missing or wrong."""
-        self.server = KafkaServer.of(server)
+        self.server = checked(server)
         self._timeout = timeout
-        self._options = client_options(self.server)
         self._starting = asyncio.Lock()
         self._client: AIOKafkaAdminClient | None = None
 
@@ -180,7 +179,7 @@ class TopicAdmin:
     async def _ready(self) -> AIOKafkaAdminClient:
         async with self._starting:
             if self._client is None:
-                client = AIOKafkaAdminClient(**self._options, request_timeout_ms=self._timeout_ms)
+                client = AIOKafkaAdminClient(**client_options(self.server), request_timeout_ms=self._timeout_ms)
                 try:
                     await asyncio.wait_for(client.start(), self._timeout)
                 except BaseException:

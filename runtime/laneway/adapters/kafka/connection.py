@@ -18,7 +18,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from laneway.adapters.tls import client_context
+from laneway.adapters.tls import check_files, client_context
 from laneway.errors import Unavailable
 from laneway.model.servers import KafkaServer
 
@@ -29,6 +29,18 @@ NOT_ALLOWED = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, T
 _WRONG_PASSWORD = (AuthenticationFailedError, SaslAuthenticationFailed)
 _WRONG_MECHANISM = (AuthenticationMethodNotSupported, UnsupportedSaslMechanismError)
 _LOOK_S = 3.0
+
+
+def checked(server: KafkaServer | str) -> KafkaServer:
+    """The server, once its certificates' files were read: a wrong one is found before the first connection.
+
+    Raises:
+        ConfigError: a certificate's file is missing or wrong.
+    """
+    server = KafkaServer.of(server)
+    if server.tls:
+        check_files("LANEWAY_KAFKA", server.ca_file, server.cert_file, server.key_file)
+    return server
 
 
 def client_options(server: KafkaServer) -> dict[str, Any]:

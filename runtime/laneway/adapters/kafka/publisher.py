@@ -9,7 +9,7 @@ from enum import Enum
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from laneway.adapters.kafka.connection import AWAY, away, client_options
+from laneway.adapters.kafka.connection import AWAY, away, checked, client_options
 from laneway.model.servers import KafkaServer
 from laneway.model.topics import MAX_REQUEST
 
@@ -46,7 +46,7 @@ class Publisher:
     """A producer that is made at first use and again after it broke. Not for several event loops."""
 
     def __init__(self, server: KafkaServer | str, *, timeout: float = 5.0) -> None:
-        self._server = KafkaServer.of(server)
+        self._server = checked(server)
         self._timeout = timeout
         self._making = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None

@@ -7,9 +7,9 @@ import logging
 from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from laneway.adapters.kafka.connection import AWAY, away, client_options
+from laneway.adapters.kafka.connection import AWAY, away, checked, client_options
 from laneway.errors import Unavailable
 from laneway.model.servers import KafkaServer
 
@@ -19,7 +19,7 @@ class PartitionReader:
     rests on them."""
 
     def __init__(self, server: KafkaServer | str, topic: str, group: str, *, timeout: float = 10.0) -> None:
-        self._server, self._topic, self._group, self._timeout = KafkaServer.of(server), topic, group, timeout
+        self._server, self._topic, self._group, self._timeout = checked(server), topic, group, timeout
         # The group only carries offsets that people look at; what aiokafka calls errors there are no events here.
         logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
         self._consumer: AIOKafkaConsumer | None = None
@@ -44,6 +44,8 @@ class PartitionReader:
         await consumer._client.force_metadata_update()
         consumer._client.add_topic(self._topic)
         await consumer._client.force_metadata_update()
+        if self._topic in consumer._client.cluster.unauthorized_topics:
+            raise TopicAuthorizationFailedError(self._topic)
         return set(consumer.partitions_for_topic(self._topic) or ())
 
     async def _ready(self) -> AIOKafkaConsumer:

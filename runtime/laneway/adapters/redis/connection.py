@@ -26,6 +26,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from laneway.adapters.redis.tls import use_tls
 from laneway.adapters.tls import check_files
 from laneway.errors import Unavailable
 from laneway.model.servers import RedisServer
@@ -38,6 +39,8 @@ NOT_NOW = (BusyLoadingError, ReadOnlyError, ClusterDownError, TryAgainError)
 #: Seconds until trying again after Redis turned somebody away: that is cured by people, or by a pod's restart.
 _DENIED_S = 5.0
 
+#: What is told of a right that a script's user lacks, by 7.2, 7.0 and 6.2.
+_NO_RIGHT = ("ACL failure in script", "The user executing the script", "NOPERM")
 _NO_WRITES = ("NOREPLICAS", "MISCONF", "MASTERDOWN", "BUSY Redis is busy")
 
 AnyRedis = Any  # Redis and RedisCluster share the calls used here, but no base class
@@ -56,6 +59,8 @@ def connect(server: RedisServer | str, *, cluster: bool = False, timeout: float 
         "socket_timeout": timeout,
         "socket_connect_timeout": 2.0,
         "health_check_interval": 0,
+        # (it would tell its own name with CLIENT SETINFO, which a user then needs the right to)
+        "driver_info": None,
     }
     if server.username:
         options["username"] = server.username
@@ -72,9 +77,14 @@ def connect(server: RedisServer | str, *, cluster: bool = False, timeout: float 
         ):
             if value:
                 options[name] = value
+    client: AnyRedis
     if server.cluster:
-        return RedisCluster.from_url(server.url, retry=Retry(NoBackoff(), 0), **options)
-    return aioredis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0), retry_on_error=[], **options)
+        client = RedisCluster.from_url(server.url, retry=Retry(NoBackoff(), 0), **options)
+    else:
+        client = aioredis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0), retry_on_error=[], **options)
+    if server.tls:
+        use_tls(client)
+    return client
 
 
 def is_full(error: Exception) -> bool:
@@ -94,7 +104,7 @@ def not_allowed(error: Exception) -> bool:
     """Whether the ACL of this user lacks a command or key. A script that meets one has changed nothing yet, or has no
     right to what it needs first."""
     return isinstance(error, NoPermissionError) or (
-        isinstance(error, ResponseError) and any(word in str(error) for word in ("ACL failure in script", "NOPERM"))
+        isinstance(error, ResponseError) and any(word in str(error) for word in _NO_RIGHT)
     )
 
 
@@ -103,7 +113,8 @@ def turned_away(server: RedisServer, error: Exception) -> Unavailable | None:
     be right. None for every other error."""
     at = f"Redis at {server.address}"
     if isinstance(error, AuthenticationError):
-        what = "wants a password" if "NOAUTH" in str(error) or "required" in str(error).lower() else "refuses the login"
+        wants = any(word in str(error) for word in ("NOAUTH", "required", "HELLO must be called"))
+        what = "wants a password" if wants else "refuses the login"
         return Unavailable(
             f"{at} {what} of user {server.user!r} ({error}): see LANEWAY_REDIS_USERNAME and LANEWAY_REDIS_PASSWORD",
             _DENIED_S,

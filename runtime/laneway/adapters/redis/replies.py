@@ -146,8 +146,9 @@ def stats(reply: list[Any], config: QueueConfig) -> QueueStats:
 
 def depth(reply: list[Any]) -> Depth:
     """The answer of depth."""
-    ran, took = float(reply[8]), float(reply[9])
-    return Depth(*reply[1:8], took / ran if ran else 0.0)
+    now, ready, stopped, parked, soon, dispatched, running, ran, took = reply[1:10]
+    run_ms = float(took) / float(ran) if float(ran) else 0.0
+    return Depth(now, ready, stopped, parked, soon, dispatched, running, run_ms)
 
 
 def outbox_entry(entry: bytes, fields: dict[bytes, bytes]) -> OutboxEntry:
