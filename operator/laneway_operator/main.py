@@ -15,7 +15,7 @@ from laneway.cli.groups import CommandGroup
 from laneway.cli.params import NAME, PORT, REDIS_URL, SECONDS, Checked
 from laneway.kit.logs import LEVELS, setup_logging
 from laneway_operator.engine.errors import EngineError
-from laneway_operator.permissions import LEASE
+from laneway_operator.permissions import ADAPTER_SECRET, LEASE
 from laneway_operator.settings import ENV_PREFIX, RUNTIME_IMAGE, OperatorSettings, default_identity, secret_ref
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -198,9 +198,100 @@ def run(log_level: str, log_format: str, **given: Any) -> int:
 
 @main.command()
 @_with_common
-@_option("--adapter", is_flag=True, help="Check the rights of the metrics adapter instead.")
+@_option(
+    "--service",
+    env=f"{ENV_PREFIX}_ADAPTER_SERVICE",
+    type=NAME,
+    default="laneway-adapter",
+    show_default=True,
+    help="The Service, in the own namespace, by which the API server reaches the adapter.",
+)
+@_option(
+    "--service-port",
+    env=f"{ENV_PREFIX}_ADAPTER_SERVICE_PORT",
+    type=PORT,
+    default=443,
+    show_default=True,
+    help="That Service's port.",
+)
+@_option(
+    "--secret",
+    env=f"{ENV_PREFIX}_ADAPTER_SECRET",
+    type=NAME,
+    default=ADAPTER_SECRET,
+    show_default=True,
+    help="The Secret, in the own namespace, that replicas share their certificates by.",
+)
+@_option(
+    "--owner",
+    env=f"{ENV_PREFIX}_ADAPTER_OWNER",
+    default="",
+    help="A ClusterRole that the APIService is deleted with.  [default: none]",
+)
+@_option(
+    "--adapter-host",
+    env=f"{ENV_PREFIX}_ADAPTER_HOST",
+    default="0.0.0.0",
+    show_default=True,
+    help="Where metrics are served, by TLS.",
+)
+@_option(
+    "--adapter-port",
+    env=f"{ENV_PREFIX}_ADAPTER_PORT",
+    type=PORT,
+    default=6443,
+    show_default=True,
+    help="Where metrics are served, by TLS.",
+)
+@_option(
+    "--redis-url",
+    type=REDIS_URL,
+    default=None,
+    help="The Redis of TaskQueues without spec.redis.  [default: they must name theirs]",
+)
+@_option(
+    "--redis-secret",
+    type=Checked("NAME/KEY", secret_ref),
+    default=None,
+    help="Instead of --redis-url: a Secret, in the TaskQueue's own namespace, that has the URL.",
+)
+@_option("--host", default="0.0.0.0", show_default=True, help="Where /healthz, /readyz and /metrics are served.")
+@_option("--port", type=PORT, default=8081, show_default=True, help="Where /healthz, /readyz and /metrics are served.")
+@_option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged at least.")
+@_option(
+    "--log-format",
+    type=click.Choice(("json", "console")),
+    default="json",
+    show_default=True,
+    help="Lines for machines or for people.",
+)
+def adapter(log_level: str, log_format: str, **given: Any) -> int:
+    """Serve the external metric laneway_pool_load to HorizontalPodAutoscalers until SIGTERM.
+
+    It makes its own certificates, registers itself as external.metrics.k8s.io at the API server unless another adapter
+    is registered there, and answers nobody but the API server. All replicas serve.
+    """
+    from laneway.roles.process import run_role
+    from laneway_operator.adapter.process import Adapter
+    from laneway_operator.adapter.settings import AdapterSettings
+
+    own = {
+        name: given.pop(name) for name in ("service", "service_port", "secret", "owner", "adapter_host", "adapter_port")
+    }
+    settings = _settings(**given)
+    try:
+        adapting = AdapterSettings(operator=settings, namespace=settings.lease_namespace, **own)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    setup_logging(log_level, log_format)
+    return run_role(Adapter(adapting).run)
+
+
+@main.command()
+@_with_common
+@_option("--adapter", "for_adapter", is_flag=True, help="Check the rights of the metrics adapter instead.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON on standard output.")
-def check(as_json: bool, adapter: bool, **given: Any) -> int:
+def check(as_json: bool, for_adapter: bool, **given: Any) -> int:
     """Check whether the operator could work here.
 
     It asks whether the API server answers, whether Laneway's CRDs are installed in the right version, and
@@ -214,7 +305,7 @@ def check(as_json: bool, adapter: bool, **given: Any) -> int:
 
     async def checks() -> list[Any]:
         async with one_off_cluster(settings) as cluster:
-            return await run_checks(cluster, settings, adapter=adapter)
+            return await run_checks(cluster, settings, adapter=for_adapter)
 
     found = asyncio.run(checks())
     bad = [one for one in found if one.result is not Result.OK]

@@ -17,6 +17,12 @@ from enum import StrEnum
 LEASE = "laneway-operator"
 """The name of the Lease that the leader holds, in the operator's own namespace, unless the settings say another."""
 
+ADAPTER_SECRET = "laneway-adapter-tls"
+"""The Secret that replicas of the adapter share their certificates by, unless the settings say another."""
+
+ADAPTER_ROLE = "laneway-adapter"
+"""The adapter's own ClusterRole, which the APIService is uninstalled with, unless the settings say another."""
+
 APISERVICE = "v1beta1.external.metrics.k8s.io"
 """The APIService that leads the API server to the metrics adapter."""
 
@@ -60,26 +66,18 @@ def _operator(group: str, resource: str, verbs: str, why: str) -> Permission:
 
 
 _OWNED = "get list watch create patch delete"
+"""create: server-side apply, a patch, needs it where the object is not there yet; get: to see whose an object is that
+stands in the way; delete: what is not wanted any more, such as a PodDisruptionBudget of one replica."""
 
 PERMISSIONS: tuple[Permission, ...] = (
     _operator(
         "laneway.dev",
         "taskqueues",
-        "get list watch patch",
+        "list watch patch",
         "wakes a pass on each change; patch puts on the finalizer that cleans up, and takes it off",
     ),
-    _operator(
-        "laneway.dev",
-        "workerpools",
-        "get list watch patch",
-        "wakes a pass on each change; patch puts on the finalizer that cleans up, and takes it off",
-    ),
-    _operator(
-        "laneway.dev",
-        "prioritylanes",
-        "get list watch patch",
-        "wakes a pass on each change; patch puts on the finalizer that cleans up, and takes it off",
-    ),
+    _operator("laneway.dev", "workerpools", "list watch", "wakes a pass on each change"),
+    _operator("laneway.dev", "prioritylanes", "list watch", "wakes a pass on each change"),
     _operator("laneway.dev", "taskqueues/status", "patch", "says in the status what was observed"),
     _operator("laneway.dev", "workerpools/status", "patch", "says in the status what was observed and decided"),
     _operator("laneway.dev", "prioritylanes/status", "patch", "says in the status what was observed"),
@@ -123,7 +121,7 @@ PERMISSIONS: tuple[Permission, ...] = (
         Where.OWN,
         "coordination.k8s.io",
         "leases",
-        ("get", "update", "patch"),
+        ("get", "update"),
         "takes, renews and gives back the leader's Lease",
         LEASE,
     ),
@@ -132,7 +130,7 @@ PERMISSIONS: tuple[Permission, ...] = (
         Where.WATCHED,
         "laneway.dev",
         "taskqueues",
-        ("get", "list", "watch"),
+        ("list",),
         "finds the Redis of the queue whose metric is asked for",
     ),
     Permission(
@@ -140,7 +138,7 @@ PERMISSIONS: tuple[Permission, ...] = (
         Where.WATCHED,
         "laneway.dev",
         "workerpools",
-        ("get", "list", "watch"),
+        ("list",),
         "finds the pool that a metric is asked for",
     ),
     Permission(
@@ -167,6 +165,40 @@ PERMISSIONS: tuple[Permission, ...] = (
         "subjectaccessreviews",
         ("create",),
         "asks the API server whether whoever reads a metric may",
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.CLUSTER,
+        "rbac.authorization.k8s.io",
+        "clusterroles",
+        ("get",),
+        "has its own ClusterRole own the APIService, so that an uninstalled adapter leaves none behind",
+        ADAPTER_ROLE,
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.OWN,
+        "",
+        "secrets",
+        ("create",),
+        "makes the Secret with its certificates (a name cannot bound create)",
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.OWN,
+        "",
+        "secrets",
+        ("get", "update"),
+        "keeps its certificates, which replicas share, and renews them",
+        ADAPTER_SECRET,
+    ),
+    Permission(
+        Part.ADAPTER,
+        Where.OWN,
+        "",
+        "events",
+        ("create",),
+        "tells of an APIService that belongs to another adapter",
     ),
 )
 """In the order that the docs show. One entry for each reason; no entry grants what another does."""

@@ -117,7 +117,7 @@ redis://{{ include "laneway.devRedisHost" . }}:6379
 {{- end -}}
 {{- end }}
 
-{{/* The environment that operator, check and adapter share. */}}
+{{/* The environment that operator, check and adapter share. Check takes no notice of what it does not need. */}}
 {{- define "laneway.env" -}}
 - name: POD_NAME
   valueFrom:
@@ -127,8 +127,6 @@ redis://{{ include "laneway.devRedisHost" . }}:6379
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
-- name: LANEWAY_OPERATOR_RUNTIME_IMAGE
-  value: {{ include "laneway.image" (dict "root" . "image" .Values.runtimeImage) | quote }}
 - name: LANEWAY_OPERATOR_LEASE_NAME
   value: {{ include "laneway.fullname" . }}-operator
 - name: LANEWAY_OPERATOR_LOG_FORMAT
@@ -153,19 +151,19 @@ redis://{{ include "laneway.devRedisHost" . }}:6379
 
 {{/* Rules for RBAC out of files/permissions.yaml: call with (dict "root" $ "part" PART "where" WHERE). */}}
 {{- define "laneway.rules" -}}
-{{- $root := .root -}}
 {{- $part := .part -}}
 {{- $where := .where -}}
+{{- $full := include "laneway.fullname" .root -}}
+{{- /* Objects that are named after the release. */ -}}
+{{- $names := dict "laneway-operator" (printf "%s-operator" $full) "laneway-adapter-tls" (printf "%s-adapter-tls" $full) "laneway-adapter" (printf "%s-adapter" (include "laneway.clusterName" .root)) -}}
 {{- range (.root.Files.Get "files/permissions.yaml" | fromYamlArray) }}
 {{- if and (eq .part $part) (eq .where $where) }}
 # {{ .why }}
 - apiGroups: [{{ .group | quote }}]
   resources: [{{ .resource | quote }}]
   verbs: {{ toJson .verbs }}
-  {{- if eq .name "laneway-operator" }}
-  resourceNames: [{{ printf "%s-operator" (include "laneway.fullname" $root) | quote }}]
-  {{- else if .name }}
-  resourceNames: [{{ .name | quote }}]
+  {{- if .name }}
+  resourceNames: [{{ get $names .name | default .name | quote }}]
   {{- end }}
 {{- end }}
 {{- end }}

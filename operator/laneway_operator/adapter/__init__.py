@@ -1,0 +1,1 @@
+"""`laneway-operator adapter`: serves what pools need as external metrics, to HorizontalPodAutoscalers."""
