@@ -53,6 +53,9 @@ class OperatorMetrics:
         )
         self.pool_desired = self._gauge("pool_desired_replicas", "Replicas that a pool should have", _POOL)
         self.pool_ready = self._gauge("pool_ready_replicas", "Replicas of a pool that are ready", _POOL)
+        self.pool_load = self._gauge(
+            "pool_load", "Replicas that a pool's share of its queue needs, before limits and not rounded", _POOL
+        )
         self.pool_shadow = self._gauge(
             "pool_shadow_desired_replicas", "Replicas that a pool in shadow mode would have", _POOL
         )
@@ -77,7 +80,7 @@ class OperatorMetrics:
 
     def forget_pool(self, namespace: str, pool: str) -> None:
         """Takes the gauges of a pool that is gone away."""
-        for gauge in (self.pool_desired, self.pool_ready, self.pool_shadow):
+        for gauge in (self.pool_desired, self.pool_ready, self.pool_load, self.pool_shadow):
             gauge.remove(namespace, pool)
 
     def _gauge(self, name: str, help: str, labels: tuple[str, ...] = ()) -> Gauge:

@@ -227,6 +227,8 @@ class Scaler:
         inputs = ScalingInputs(now, state.current, work, self._share(state), reading.trouble)
         state.decision, state.memory = decide(inputs, state.rule, state.memory)
         state.work, state.decided_at = work, now
+        if state.decision.load is not None:
+            self._metrics.pool_load.labels(key.namespace, key.name).set(state.decision.load)
         if state.shadow:
             self._metrics.pool_shadow.labels(key.namespace, key.name).set(state.decision.desired)
         return state.decision
@@ -250,13 +252,15 @@ class Scaler:
                     self._wake(key)
 
     def _differs(self, key: ObjectKey, state: _Pool, decision: Decision) -> bool:
+        body = self._cache.get(key)
+        if body is None or names.paused(body):
+            return False
         scaling = state.manifest.spec.scaling
         if scaling is not None and scaling.controller == "HorizontalPodAutoscaler" and not scaling.shadow:
             return (decision.desired > 0) != bool(state.given)
         if decision.desired != state.given:
             return True
-        body = self._cache.get(key)
-        return body is not None and is_news(_told(body), decision, state.shadow, self._today())
+        return is_news(_told(body), decision, state.shadow, self._today())
 
     def _told(self, body: Body, state: _Pool, decision: Decision) -> dict[str, Any]:
         """``status.scaling``: what it says already, unless there is news."""
@@ -271,6 +275,8 @@ class Scaler:
         state = self._pools.pop(key, None)
         if state is None:
             return
+        for gauge in (self._metrics.pool_load, self._metrics.pool_shadow):
+            gauge.remove(key.namespace, key.name)
         pools = self._of_queue.get(state.queue, set())
         pools.discard(key)
         if not pools:
