@@ -103,9 +103,7 @@ PERMISSIONS: tuple[Permission, ...] = (
         _OWNED,
         "makes one for a WorkerPool with scaling.controller: HorizontalPodAutoscaler",
     ),
-    _operator(
-        "", "pods", "get list watch patch", "reads workers' pods; patch writes which of them are idle enough to go"
-    ),
+    _operator("", "pods", "list watch patch", "reads workers' pods; patch writes which of them are idle enough to go"),
     _operator("", "secrets", "get", "reads the credentials that a manifest names, by name only"),
     _operator("", "events", "create", "tells transitions, refusals and abandoned clean-ups as events"),
     Permission(

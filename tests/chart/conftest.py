@@ -6,13 +6,22 @@ and go.
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 from tests.chart.charts import Helm
 
 from servers.envtest import Envtest
 from servers.kubernetes_build import find
 from servers.need import require
+
+_AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}],
+}
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +34,19 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Envtest]:
+def audit_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the API server of this folder notes each request of a ServiceAccount, one JSON object a line."""
+    return tmp_path_factory.mktemp("audit") / "audit.log"
+
+
+@pytest.fixture(scope="session")
+def cluster(audit_log: Path) -> Iterator[Envtest]:
     """An API server that has nothing of Laneway but what a test of this folder installs."""
     require("kubernetes")
-    with Envtest() as server:
+    policy = audit_log.with_name("policy.yaml")
+    policy.write_text(yaml.safe_dump(_AUDIT))
+    extra = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}"]
+    with Envtest(extra=extra) as server:
         yield server
 
 

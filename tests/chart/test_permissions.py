@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.chart.charts import CHART, NAMESPACE, Document, Helm
 
-from laneway_operator.permissions import LEASE, PERMISSIONS, Part, Permission, Where
+from laneway_operator.permissions import ADAPTER_ROLE, LEASE, PERMISSIONS, Part, Permission, Where
 from servers.envtest import Envtest
 from servers.kube_client import KubeClient, KubeError
 
@@ -34,8 +34,15 @@ def _rights_of(rules: Iterable[dict[str, Any]]) -> Iterator[Right]:
         yield from itertools.product(rule.get("apiGroups", []), rule.get("resources", []), rule["verbs"], names)
 
 
-def _needed(part: Part, *where: Where) -> set[Right]:
-    return _rights(permission for permission in PERMISSIONS if permission.part is part and permission.where in where)
+def _needed(part: Part, *where: Where, namespace: str = NAMESPACE) -> set[Right]:
+    """What the table says, for a release `laneway` in a namespace: objects are named after both there."""
+    renamed = {ADAPTER_ROLE: f"{namespace}-laneway-adapter"}
+    return {
+        (group, resource, verb, renamed.get(name, name))
+        for group, resource, verb, name in _rights(
+            permission for permission in PERMISSIONS if permission.part is part and permission.where in where
+        )
+    }
 
 
 def _granted(documents: list[Document], account: str, namespace: str | None) -> set[Right]:
@@ -65,8 +72,11 @@ def test_each_permission_has_a_reason_and_none_repeats_another() -> None:
 
 
 def test_secrets_can_be_read_by_name_only() -> None:
-    verbs = {verb for permission in PERMISSIONS if permission.resource == "secrets" for verb in permission.verbs}
-    assert verbs == {"get"}
+    secrets = [permission for permission in PERMISSIONS if permission.resource == "secrets"]
+    assert not {verb for permission in secrets for verb in permission.verbs} & {"list", "watch", "delete", "patch"}
+    # Of those that manifests name; the adapter's own one is the only one that it writes.
+    assert {permission.verbs for permission in secrets if permission.where is Where.WATCHED} == {("get",)}
+    assert all(permission.name for permission in secrets if "update" in permission.verbs)
 
 
 def test_the_operator_of_all_namespaces_gets_what_it_needs_and_no_more(helm: Helm) -> None:
@@ -153,9 +163,9 @@ def test_an_installed_account_may_do_just_what_the_table_says(helm_here: Helm, c
     nobody = _said(_client(cluster, own, "nobody"), own)
     _install(helm_here, cluster, own, adapter={"enabled": True})
     client = _client(cluster, own, _ACCOUNTS[part])
-    everywhere = _needed(part, Where.WATCHED, Where.CLUSTER)
+    everywhere = _needed(part, Where.WATCHED, Where.CLUSTER, namespace=own)
     _comes_to(client, other, nobody | everywhere)
-    _comes_to(client, own, nobody | everywhere | _needed(part, Where.OWN))
+    _comes_to(client, own, nobody | everywhere | _needed(part, Where.OWN, namespace=own))
 
 
 @pytest.mark.parametrize("part", list(Part))
@@ -164,9 +174,9 @@ def test_in_namespaced_mode_it_may_do_nothing_elsewhere(helm_here: Helm, cluster
     nobody = _said(_client(cluster, own, "nobody"), own)
     _install(helm_here, cluster, own, adapter={"enabled": True}, watchNamespaces=[watched])
     client = _client(cluster, own, _ACCOUNTS[part])
-    cluster_wide = _needed(part, Where.CLUSTER)
-    _comes_to(client, watched, nobody | cluster_wide | _needed(part, Where.WATCHED))
-    _comes_to(client, own, nobody | cluster_wide | _needed(part, Where.OWN))
+    cluster_wide = _needed(part, Where.CLUSTER, namespace=own)
+    _comes_to(client, watched, nobody | cluster_wide | _needed(part, Where.WATCHED, namespace=own))
+    _comes_to(client, own, nobody | cluster_wide | _needed(part, Where.OWN, namespace=own))
     _comes_to(client, other, nobody | cluster_wide)
 
 
@@ -174,7 +184,9 @@ def test_the_lease_of_another_cannot_be_taken(helm_here: Helm, cluster: Envtest)
     own = cluster.create_namespace()
     _install(helm_here, cluster, own)
     client = _client(cluster, own, _ACCOUNTS[Part.OPERATOR])
-    wanted = _said(_client(cluster, own, "nobody"), own) | _needed(Part.OPERATOR, Where.WATCHED, Where.OWN)
+    wanted = _said(_client(cluster, own, "nobody"), own) | _needed(
+        Part.OPERATOR, Where.WATCHED, Where.OWN, namespace=own
+    )
     _comes_to(client, own, wanted)
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{own}/leases"
     for name in (LEASE, "another"):
@@ -192,7 +204,7 @@ def test_the_adapter_can_register_its_own_api_and_no_other(helm_here: Helm, clus
     _install(helm_here, cluster, own, adapter={"enabled": True})
     client = _client(cluster, own, _ACCOUNTS[Part.ADAPTER])
     wanted = _said(_client(cluster, own, "nobody"), own)
-    _comes_to(client, own, wanted | _needed(Part.ADAPTER, *Where))
+    _comes_to(client, own, wanted | _needed(Part.ADAPTER, *Where, namespace=own))
 
     def apply(group: str) -> dict[str, Any]:
         spec = {"group": group, "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100}
