@@ -53,7 +53,7 @@ class Secure:
         }
         if self.client_ca is not None:
             found |= {
-                "ssl.client.auth": "required",
+                f"{login}.ssl.client.auth": "required",
                 "ssl.truststore.type": "PEM",
                 "ssl.truststore.location": str(self.client_ca),
             }

@@ -12,11 +12,13 @@ from aiokafka.errors import (
     AuthenticationMethodNotSupported,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from laneway.adapters.tls import check_files, client_context
 from laneway.errors import Unavailable
@@ -29,6 +31,10 @@ NOT_ALLOWED = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, T
 _WRONG_PASSWORD = (AuthenticationFailedError, SaslAuthenticationFailed)
 _WRONG_MECHANISM = (AuthenticationMethodNotSupported, UnsupportedSaslMechanismError)
 _LOOK_S = 3.0
+
+
+class Disconnected(Exception):
+    """The broker took the connection and closed it: it wants something else there."""
 
 
 def checked(server: KafkaServer | str) -> KafkaServer:
@@ -64,7 +70,7 @@ async def away(server: KafkaServer, error: Exception) -> Unavailable:
     """The error to raise when Kafka could not be reached. aiokafka keeps the cause to itself, so where it may be a
     matter of TLS or of a password, this looks for it."""
     cause: Exception = error
-    if (server.tls or server.mechanism) and not isinstance(error, NOT_ALLOWED):
+    if not isinstance(error, (*NOT_ALLOWED, TimeoutError)):
         cause = await _cause(server) or error
     return Unavailable(f"Kafka at {server.bootstrap} {explain(server, cause)}", 1.0)
 
@@ -87,6 +93,11 @@ def explain(server: KafkaServer, error: Exception) -> str:
     if isinstance(error, NOT_ALLOWED):
         who = f"the user {server.username!r}" if server.username else "this client"
         return f"does not allow it to {who} ({error}): its ACLs lack something"
+    if isinstance(error, Disconnected):
+        return (
+            f"closes the connection ({error}): is that the port for {server.protocol}, and does it want a certificate "
+            "of this client? See LANEWAY_KAFKA_TLS, LANEWAY_KAFKA_CERT_FILE and LANEWAY_KAFKA_SASL_MECHANISM"
+        )
     if isinstance(error, TimeoutError) and not str(error):
         return "is away (no answer in time)"
     return f"is away ({error})"
@@ -103,7 +114,14 @@ async def _cause(server: KafkaServer) -> Exception | None:
                 connection = await create_conn(
                     host.strip("[]"), int(port), request_timeout_ms=int(_LOOK_S * 1000), **options
                 )
-            connection.close()
+                try:
+                    await connection.send(MetadataRequest([]))
+                finally:
+                    connection.close()
+        except ConnectionRefusedError:
+            continue
+        except (ConnectionError, KafkaConnectionError, ssl.SSLEOFError) as error:
+            return Disconnected(str(error))
         except (ssl.SSLError, *_WRONG_PASSWORD, *_WRONG_MECHANISM) as error:
             return error
         except ValueError as error:  # (what aiokafka's SCRAM raises when the server's proof is wrong)
