@@ -115,12 +115,15 @@ class DepthWatch(Service):
 
     async def run(self) -> None:
         """Looks, until told to stop."""
+        due = self._now()
         while not self.stopping:
-            began = self._now()
+            everything = self._now() >= due
+            if everything:
+                due = self._now() + self._interval
             self._soon.clear()
-            self._round()
+            self._round(everything)
             self.touch()
-            await self._wait(max(0.05, self._interval - (self._now() - began)))
+            await self._wait(max(0.01, due - self._now()))
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -131,17 +134,19 @@ class DepthWatch(Service):
         # Pools come by the hundred when a process begins to lead: those of a moment are read together.
         await asyncio.sleep(0.02)
 
-    def _round(self) -> None:
+    def _round(self, everything: bool) -> None:
+        """Begins to read all queues, or just those that were never read yet."""
         now = self._now()
         by_server: dict[RedisServer, list[ObjectKey]] = {}
         for queue, watched in self._watched.items():
             if not watched.looking and self._must_look(queue, watched, now):
                 watched.looking = True
                 self._go(self._look(queue, watched))
-            if watched.server is not None:
+            if watched.server is not None and (everything or not watched.read.is_set()):
                 by_server.setdefault(watched.server, []).append(queue)
-        for server in self._readers.keys() - by_server.keys() - self._reading:
-            self._go(self._readers.pop(server).close())
+        if everything:
+            for server in self._readers.keys() - by_server.keys() - self._reading:
+                self._go(self._readers.pop(server).close())
         for server, queues in by_server.items():
             if server not in self._reading:
                 self._reading.add(server)
@@ -197,6 +202,8 @@ class DepthWatch(Service):
                     self._failed(queue, watched, str(error))
         finally:
             self._reading.discard(server)
+        if any(watched.server == server and not watched.read.is_set() for watched in self._watched.values()):
+            self._soon.set()  # it came while this was under way
         self._on_read(queues)
 
     def _failed(self, queue: ObjectKey, watched: _Watched, trouble: str) -> None:

@@ -41,6 +41,7 @@ class QueueName(NamedTuple):
 Read = Depth | LanewayError
 
 _Command = tuple[Any, ...]
+_REMEMBERED = 4096
 
 
 @dataclass(slots=True)
@@ -82,8 +83,9 @@ class DepthReader:
                 return dict.fromkeys(wanted, error)
 
     async def _read(self, script: Script, wanted: list[QueueName], soon_ms: int) -> dict[QueueName, Read]:
-        for gone in self._known.keys() - set(wanted):
-            del self._known[gone]
+        if len(self._known) > len(wanted) + _REMEMBERED:
+            for gone in self._known.keys() - set(wanted):
+                del self._known[gone]
         found: dict[QueueName, Read] = {}
         for queue in wanted:
             self._known.setdefault(queue, _Known(QueueKeys(*queue)))
