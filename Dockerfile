@@ -4,7 +4,7 @@
 # into dist/wheels, and the builds below take everything from there, with no network. BASE is any image with
 # Python 3.11 or newer as `python3` and the CA certificates of public authorities.
 #
-# Sizes, measured on linux/amd64 with Python 3.11 of Debian 12: see docs/how-to/bring-your-own-image.md.
+# Sizes, and why they are what they are: docs/how-to/bring-your-own-image.md.
 
 ARG BASE=python:3.12-slim
 

@@ -1,8 +1,10 @@
 """The command line of hack/images."""
 
+import fcntl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -36,7 +38,8 @@ _builder = click.option(
 @click.pass_obj
 def wheels_command(root: Path, base: str, builder: str) -> None:
     """Fill dist/wheels for the Python of the base image."""
-    _wheels(root, base, builder)
+    with _alone(root):
+        _wheels(root, base, builder)
 
 
 @images.command()
@@ -52,10 +55,15 @@ def wheels_command(root: Path, base: str, builder: str) -> None:
 @click.pass_obj
 def build(root: Path, base: str, builder: str, targets: tuple[str, ...], name: str) -> None:
     """Make the wheels, then the images; prints the name of each image, and tells its size."""
+    with _alone(root):
+        _build(root, base, builder, targets or TARGETS, name)
+
+
+def _build(root: Path, base: str, builder: str, targets: Sequence[str], name: str) -> None:
     version = _wheels(root, base, builder)
     arguments = {"VERSION": version, "REVISION": wheels.revision(root)}
     program = choose(builder)
-    for target in targets or TARGETS:
+    for target in targets:
         try:
             tag = name.format(target=target, version=version)
         except (KeyError, IndexError, ValueError) as error:
@@ -65,6 +73,19 @@ def build(root: Path, base: str, builder: str, targets: tuple[str, ...], name: s
         size = program.size(tag, root) / 1e6
         click.echo(f"{tag}: {size:.0f} MB, built in {time.monotonic() - start:.0f} s", err=True)
         click.echo(tag)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One at a time: all builds of a tree share its dist/wheels."""
+    (root / "dist").mkdir(exist_ok=True)
+    with (root / "dist" / ".images.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            click.echo("another build is under way here: waiting for it", err=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _wheels(root: Path, base: str, builder: str) -> str:

@@ -14,7 +14,7 @@ from laneway.cli.main import main
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "tests/model/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "charts/*/*.md", "tests/model/*.md")
     for page in ROOT.glob(pattern)
     if not page.relative_to(ROOT).parts[0].startswith(".")
 )
