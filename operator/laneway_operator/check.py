@@ -14,7 +14,7 @@ from laneway_operator import names
 from laneway_operator.engine.cluster import Cluster
 from laneway_operator.engine.errors import ClusterError, NotFound
 from laneway_operator.keys import Body
-from laneway_operator.permissions import LEASE, Permission, Where, needed
+from laneway_operator.permissions import ADAPTER_ROLE, LEASE, Permission, Where, needed
 from laneway_operator.settings import OperatorSettings
 
 #: How many questions are asked at once.
@@ -42,12 +42,20 @@ class Check:
         return {name: str(value) for name, value in asdict(self).items()}
 
 
-async def run_checks(cluster: Cluster, settings: OperatorSettings, *, adapter: bool = False) -> list[Check]:
-    """All checks, in the order that the output shows. An API server that is not reached ends them early."""
+async def run_checks(
+    cluster: Cluster, settings: OperatorSettings, *, adapter: bool = False, owner: str = ""
+) -> list[Check]:
+    """All checks, in the order that the output shows. An API server that is not reached ends them early. ``owner``:
+    the ClusterRole that an adapter's APIService is deleted with ("": none, so it need not be read)."""
     first = await check_server(cluster)
     if first.result is not Result.OK:
         return [first]
-    return [first, *await check_kinds(cluster), *await check_rights(cluster, settings, needed(adapter=adapter))]
+    rights = [
+        replace(one, name=owner) if one.name == ADAPTER_ROLE else one
+        for one in needed(adapter=adapter)
+        if one.name != ADAPTER_ROLE or owner
+    ]
+    return [first, *await check_kinds(cluster), *await check_rights(cluster, settings, rights)]
 
 
 async def check_server(cluster: Cluster) -> Check:

@@ -290,8 +290,14 @@ def adapter(log_level: str, log_format: str, **given: Any) -> int:
 @main.command()
 @_with_common
 @_option("--adapter", "for_adapter", is_flag=True, help="Check the rights of the metrics adapter instead.")
+@_option(
+    "--owner",
+    env=f"{ENV_PREFIX}_ADAPTER_OWNER",
+    default="",
+    help="With --adapter: the ClusterRole that the APIService is deleted with.  [default: none]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON on standard output.")
-def check(as_json: bool, for_adapter: bool, **given: Any) -> int:
+def check(as_json: bool, for_adapter: bool, owner: str, **given: Any) -> int:
     """Check whether the operator could work here.
 
     It asks whether the API server answers, whether Laneway's CRDs are installed in the right version, and
@@ -305,7 +311,7 @@ def check(as_json: bool, for_adapter: bool, **given: Any) -> int:
 
     async def checks() -> list[Any]:
         async with one_off_cluster(settings) as cluster:
-            return await run_checks(cluster, settings, adapter=for_adapter)
+            return await run_checks(cluster, settings, adapter=for_adapter, owner=owner)
 
     found = asyncio.run(checks())
     bad = [one for one in found if one.result is not Result.OK]

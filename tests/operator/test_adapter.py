@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -329,6 +330,31 @@ async def test_the_apiservice_goes_with_the_installation(ground: Ground) -> None
     await within(20, ground.ready(adapter))
     (owner,) = ground.admin.request("GET", APISERVICE)["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("ClusterRole", name, role["metadata"]["uid"])
+
+
+async def test_the_command_serves_until_it_is_asked_to_stop(ground: Ground, tmp_path: Path) -> None:
+    await ground.make_queue(20)
+    health = free_port()
+    argv = [sys.executable, "-m", "laneway_operator", "adapter", "--kubeconfig", str(ground.envtest.kubeconfig)]
+    argv += ["--lease-namespace", ground.namespace, "--adapter-host", "127.0.0.1", "--adapter-port", str(ground.port)]
+    argv += ["--service-port", str(ground.port), "--host", "127.0.0.1", "--port", str(health)]
+    log = tmp_path / "adapter.log"
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*argv, stdout=out, stderr=out)
+    try:
+        answer = await within(40, ground.values)
+        assert answer["items"][0]["value"] == "2000m"
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://127.0.0.1:{health}/metrics") as metrics:
+                assert 'laneway_adapter_requests_total{code="200"}' in await metrics.text()
+            async with session.get(f"http://127.0.0.1:{health}/healthz") as live:
+                assert live.status == 200
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 # -- with the real HPA controller

@@ -255,6 +255,35 @@ async def test_a_gap_in_the_readings_changes_nothing_while_it_is_short(new_redis
         await ground.close()
 
 
+async def test_a_server_that_hangs_holds_up_no_other(new_redis: Callable[..., Server], redis7_url: str) -> None:
+    hanging = new_redis()
+    ground = Ground(redis7_url)
+    await ground.start()
+    try:
+        watch, elsewhere = ground.scaler.watch, names.queue_key("ns", "elsewhere")
+        here = names.queue_key("ns", "q")
+
+        async def redis(queue: ObjectKey) -> RedisServer:
+            return RedisServer(hanging.url if queue == elsewhere else redis7_url)
+
+        ground.places.redis = redis  # type: ignore[method-assign]
+        watch.watch(elsewhere)
+        assert await watch.first(elsewhere, 10)
+        hanging.pause()
+        watch.watch(here)
+        assert await watch.first(here, 10)
+        before = watch.reading(here).at
+        read: asyncio.Queue[list[ObjectKey]] = asyncio.Queue()
+        watch._on_read = read.put_nowait
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                assert await read.get() == [here]
+        assert watch.reading(here).at > before
+    finally:
+        hanging.resume()
+        await ground.close()
+
+
 async def test_a_queue_whose_secret_is_missing_keeps_its_size_and_says_so() -> None:
     ground = Ground("")
     await ground.start()
