@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check crds bench parts-up parts-down images
+.PHONY: help setup demo up test check crds bench parts-up parts-down images bench-operator
 
 help:        ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ crds: $(STAMP)  ## write the CRDs and the manifests' reference page from the mod
 
 bench: $(STAMP)  ## measure throughput; the last line is one JSON object
 	$(BIN)/laneway bench throughput --json $(ARGS)
+
+bench-operator: $(STAMP)  ## measure the operator with 1,000 objects on a real API server; last line JSON
+	$(BIN)/python benchmarks/operator_cost.py $(ARGS)
 
 parts-up: $(STAMP)  ## start real Redis and Kafka servers on loopback, in the background
 	$(BIN)/python hack/parts up $(ARGS)

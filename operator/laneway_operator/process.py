@@ -105,7 +105,7 @@ class Operator:
         watches = Watches(
             config, self.cache, sync, [names.RESOURCES[kind] for kind in names.WATCHED_KINDS],
             namespaces=self.settings.namespaces, selectors=selectors, health=self.health,
-            reclaim_signals=own_signals(stop.ask, stop.interrupt),
+            count=self.metrics.count_request, reclaim_signals=own_signals(stop.ask, stop.interrupt),
         )  # fmt: skip
         self.elector = Elector(
             lease_cluster, self.fence, self._lead,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -25,13 +27,21 @@ async def configuration(kubeconfig: str = "", context: str = "") -> Configuratio
     Raises:
         NoCluster: there is none of these, or it can't be used; the message says which and why.
     """
-    found = Configuration(connection_pool_maxsize=_CONNECTIONS)
+    # With trust_env, aiohttp asks the environment for a proxy in a thread, for each request: once is enough.
+    found = Configuration(connection_pool_maxsize=_CONNECTIONS, client_session_kwargs={"trust_env": False})
+    await _load(found, kubeconfig, context)
+    if not found.proxy:
+        found.proxy = _proxy_of_environment(str(found.host))
+    return found
+
+
+async def _load(found: Configuration, kubeconfig: str, context: str) -> None:
     path = kubeconfig or os.environ.get("KUBECONFIG", "")
     in_pod = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
     try:
         if not path and in_pod and not context:
             load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
-            return found
+            return
         path = path or str(Path.home() / ".kube" / "config")
         if not _a_file(path):
             raise NoCluster(f"no kubeconfig at {path}, and this is no pod; name one with --kubeconfig or KUBECONFIG")
@@ -40,7 +50,14 @@ async def configuration(kubeconfig: str = "", context: str = "") -> Configuratio
         )
     except (ConfigException, OSError, ValueError) as error:
         raise NoCluster(f"the API server's address can't be told from {path or 'the pod'}: {error}") from error
-    return found
+
+
+def _proxy_of_environment(url: str) -> str | None:
+    """What HTTPS_PROXY or HTTP_PROXY says for this URL, unless NO_PROXY names its host."""
+    at = urlsplit(url)
+    if proxy_bypass(at.netloc):
+        return None
+    return getproxies().get(at.scheme)
 
 
 def _a_file(path: str) -> bool:

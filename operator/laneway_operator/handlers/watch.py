@@ -22,6 +22,7 @@ from kubernetes.aio.client import Configuration
 from laneway.kit.health import Health, Mark
 from laneway.kit.service import Service
 from laneway_operator.engine.cache import ObjectCache
+from laneway_operator.engine.cluster import RequestCounter
 from laneway_operator.engine.connect import http_session
 from laneway_operator.engine.sync import CacheSync
 from laneway_operator.keys import Body, Resource, key_of, version_of
@@ -42,9 +43,16 @@ class WatchProgress:
     ``began_anew`` is called with a kind when a watch of it has begun after a list.
     """
 
-    def __init__(self, resources: Iterable[Resource], health: Health, began_anew: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        resources: Iterable[Resource],
+        health: Health,
+        began_anew: Callable[[str], None],
+        count: RequestCounter,
+    ) -> None:
         self._health = health
         self._began_anew = began_anew
+        self._count = count
         self._listed: set[str] = set()
         self._marks: dict[str, Mark] = {}
         self._streams: dict[str, tuple[weakref.ref[aiohttp.ClientResponse], int]] = {}
@@ -87,7 +95,9 @@ class WatchProgress:
         path = params.url.path
         if kind := self._kind(path):
             self._marks[kind].touch()
-            if params.url.query.get("watch") != "true":
+            watches = params.url.query.get("watch") == "true"
+            self._count("watch" if watches else "list", path.rpartition("/")[2], params.response.status)
+            if not watches:
                 self._listed.add(path)
                 return
             self._streams[kind] = (weakref.ref(params.response), 0)
@@ -99,6 +109,8 @@ class WatchProgress:
         # An API server that is away is no fault of ours, and a restart of the operator would not help.
         if kind := self._kind(params.url.path):
             self._marks[kind].touch()
+            watches = params.url.query.get("watch") == "true"
+            self._count("watch" if watches else "list", params.url.path.rpartition("/")[2], 0)
 
     def _kind(self, path: str) -> str:
         for root, plurals in self._paths.items():
@@ -111,8 +123,8 @@ class _NoMemory(kopf.DiffBaseStorage):
     """kopf compares each object with the one it handled last; nobody asks for that here, and it takes time."""
 
     def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
-        """Nothing of an object is kept."""
-        return kopf.BodyEssence()
+        """Nothing of an object is kept: kopf takes None for that, as it does from :meth:`fetch`."""
+        return None  # type: ignore[return-value]
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
         """Nothing was kept."""
@@ -138,6 +150,7 @@ class Watches(Service):
         namespaces: tuple[str, ...] = (),
         selectors: dict[str, str] | None = None,
         health: Health,
+        count: RequestCounter,
         reclaim_signals: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__("watches", health=health, allowed_silence=60.0, grace=3.0)
@@ -149,12 +162,13 @@ class Watches(Service):
         self._selectors = selectors or {}
         self._reclaim_signals = reclaim_signals
         self._watched = health
+        self._count = count
         self._tasks: set[asyncio.Task[Any]] = set()
         self.progress: WatchProgress | None = None
 
     async def on_start(self) -> None:
         """Health looks at the watches from now on."""
-        self.progress = WatchProgress(self._resources, self._watched, self._sync.ask)
+        self.progress = WatchProgress(self._resources, self._watched, self._sync.ask, self._count)
 
     async def run(self) -> None:
         """Runs kopf until told to stop. An end of kopf's own is an error: it is begun anew."""
@@ -222,10 +236,10 @@ class Watches(Service):
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
         for resource in self._resources:
-            handler = self._handler(resource)
             kopf.on.event(
-                resource.group, resource.version, resource.plural, registry=registry, id=f"watch-{resource.plural}"
-            )(handler)
+                resource.group, resource.version, resource.plural, registry=registry, id=f"watch-{resource.plural}",
+                when=self._is_news(resource),
+            )(self._handler(resource))  # fmt: skip
         return registry
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
@@ -242,12 +256,22 @@ class Watches(Service):
 
         return on_event
 
+    def _is_news(self, resource: Resource) -> Callable[..., bool]:
+        """Most events are echoes of what we have just written and know: calling a handler for these costs more."""
+
+        def is_news(event: dict[str, Any], **_: Any) -> bool:
+            if self.progress is not None:
+                self.progress.touch(resource.kind)
+            body = event["object"]
+            known = self._cache.get(key_of(body, resource.kind))
+            return event["type"] == "DELETED" or known is None or version_of(body) > version_of(known)
+
+        return is_news
+
     def take_in(self, resource: Resource, type: str | None, raw: Any) -> None:
         """One event: ``type`` None is an item of a list."""
         body: Body = {**raw, "kind": resource.kind, "apiVersion": resource.api_version}
         key = key_of(body)
-        if self.progress is not None:
-            self.progress.touch(resource.kind)
         if type == "DELETED":
             self._cache.remove(key, version_of(body))
             return
