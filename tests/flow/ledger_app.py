@@ -100,3 +100,10 @@ def threaded(context: Context) -> None:
     while not _released():
         time.sleep(0.05)
     _write(context, "end")
+
+
+@app.task(backoff=SOON, process=True)
+def in_process(context: Context) -> None:
+    """Runs in a process of its own."""
+    _write(context, "start")
+    _write(context, "end")

@@ -18,6 +18,7 @@ from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
 from laneway.cli.gateway import gateway
 from laneway.cli.groups import CommandGroup
 from laneway.cli.health import health
+from laneway.cli.init import become_init
 from laneway.cli.poller import poller
 from laneway.cli.stats import stats
 from laneway.cli.submit import submit
@@ -47,6 +48,7 @@ class Program(CommandGroup):
         **extra: Any,
     ) -> NoReturn:
         """Runs a command and exits the process with its code."""
+        become_init()
         settings = Settings()
         try:
             code = super().main(args, "laneway", complete_var, standalone_mode=False, obj=settings, **extra)

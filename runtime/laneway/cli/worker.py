@@ -65,7 +65,7 @@ def worker(ctx: click.Context, /, name: str | None, **options: Any) -> int:
 
     SIGTERM or Ctrl-C stops it gently: it takes nothing new, waits for what runs, and hands back the rest.
     Exit code 75: it has done its --recycle-tasks or grown to its --recycle-mb, and wants to be started again
-    (with --processes over 1 that is done here).
+    (with --processes over 1, and as the first process of a container, that is done here).
 
     \b
     Examples:

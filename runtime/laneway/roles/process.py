@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from laneway.errors import ConfigError, LanewayError, Refused, ServerRefused
+from laneway.errors import LanewayError, Refused, ServerRefused
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.model.config import QueueConfig
@@ -147,7 +147,7 @@ async def configured(store: TaskStore, stop: asyncio.Event, health: Health | Non
     return None
 
 
-def refuse(error: ConfigError) -> int:
+def refuse(error: LanewayError) -> int:
     """Says why a role does not start; the exit code is that of wrong usage."""
     _log.error("does not start", reason=str(error))
     return 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 from laneway.adapters.redis import RedisStore
 from laneway.client import App
 from laneway.dispatch.direct import DirectSource
-from laneway.errors import ConfigError
+from laneway.errors import ConfigError, SchemaTooNew
 from laneway.execute.executor import Executor
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
 from laneway.execute.run import TaskDefaults
@@ -43,9 +42,7 @@ _log = get_logger(__name__)
 def run_worker(options: WorkerOptions) -> int:
     """Runs until told to stop; the exit code is 0, 2 (wrong settings), or 75 (recycled: start it again)."""
     setup_logging(options.log_level, options.log_format)
-    # A container that ends to be replaced would wait longer each time: there the replacing is done here, too.
-    recycles_alone = os.getpid() == 1 and bool(options.recycle_tasks or options.recycle_mb)
-    if options.processes > 1 or recycles_alone:
+    if options.processes > 1:
         return run_role(lambda stop: supervise(options, stop))
     if options.numbered:
         options = replace(options, name=f"{options.name}-0", numbered=False)
@@ -109,7 +106,10 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         if any(task.kind is HandlerKind.PROCESS for task in app.tasks.values()):
             await worker.executor.prepare()
         health.require("lease", lambda: None if worker.view()["lease_fresh"] else "the lease is not fresh")
-        await worker.start()
+        try:
+            await worker.start()
+        except SchemaTooNew as error:  # an image that was left behind; nothing but a newer one helps
+            return refuse(error)
         health.forget("worker")
         stop.waits_for = lambda: f"{worker.executor.busy} running tasks, up to {options.drain:g} s"
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
