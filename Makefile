@@ -11,7 +11,7 @@ ARGS   ?=
 .PHONY: help setup demo up test check crds bench parts-up parts-down images bench-operator
 
 help:        ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv with Laneway and all that developing it needs
 
