@@ -35,7 +35,7 @@ class Limiter:
         async def read(store: RedisStore) -> QueueConfig | None:
             try:
                 return await store.config(reload=True)
-            except ConfigError:
+            except (ConfigError, msgspec.DecodeError, msgspec.ValidationError):
                 return None
 
         return self._call(read)
@@ -69,6 +69,19 @@ class Limiter:
             await store._client.set(store.keys.key("conf"), b"\xc1 no msgpack")
 
         self._call(change)
+
+    def lose_document(self) -> None:
+        """Deletes the document, and leaves its hash."""
+        self._call(lambda store: store._client.delete(store.keys.key("conf")))
+
+    def lose_tenants(self) -> None:
+        """Deletes what tenants have of their own."""
+        self._call(lambda store: store._client.delete(store.keys.key("tenants")))
+
+    def tenants(self) -> set[str]:
+        """Tenants that have settings of their own."""
+        found = self._call(lambda store: store._client.hkeys(store.keys.key("tenants")))
+        return {name.decode() for name in found}
 
     def parts_agree(self) -> bool:
         """Whether document and hash belong together."""

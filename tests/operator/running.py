@@ -210,6 +210,19 @@ class World:
         status = {**numbers, "observedGeneration": found["metadata"]["generation"]}
         self.patch("Deployment", name, {"status": status}, "status")
 
+    def next_second(self) -> None:
+        """What is made from now on is younger than what is there: the API server's times are whole seconds."""
+        name = f"clock-{time.time_ns()}"
+        self.secret(name)
+        born = self.get("Secret", name)["metadata"]["creationTimestamp"]
+
+        def later() -> bool:
+            self.delete("Secret", name)
+            self.secret(name)
+            return bool(self.get("Secret", name)["metadata"]["creationTimestamp"] > born)
+
+        until("the next second", later)
+
     def run_queue(self, name: str) -> None:
         """Makes a queue's pods available, and waits until the queue is ready."""
         for part in ("gateway", "poller"):

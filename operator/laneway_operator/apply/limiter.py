@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from laneway.adapters.redis import RedisStore
+from laneway.adapters.redis.connection import turned_away
 from laneway.errors import Unavailable
 from laneway.lanes.configure import apply_configuration
 from laneway.model.config import QueueConfig, TenantConfig
@@ -77,11 +78,9 @@ async def _with_store(
     except TimeoutError:
         raise Unavailable(f"Redis at {server.address} took longer than {_LONGEST_S:g} s", 1.0) from None
     except Unavailable as error:
-        if isinstance(error.__cause__, (AuthenticationError, AuthorizationError, NoPermissionError)):
-            raise AccessDenied(f"Redis at {server.address}: {error.__cause__}") from error
+        if isinstance(error.__cause__, Exception) and (denied := turned_away(server, error.__cause__)):
+            raise AccessDenied(str(denied)) from error
         raise
-    except NoPermissionError as error:  # a script that the user may not run
-        raise AccessDenied(f"Redis at {server.address}: {error}") from error
     except ResponseError as error:
         raise Unavailable(f"Redis at {server.address} refused: {error}", 1.0) from error
     finally:

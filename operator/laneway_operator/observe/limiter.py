@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import RedisError
 
-from laneway.adapters.redis.connection import AWAY, AnyRedis, connect
+from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.primaries import load_scripts
 from laneway.adapters.redis.server import check_server
@@ -102,7 +96,9 @@ class RedisPeer:
         promise = (config.durability, config.replicas)
         check = self._checks.get(promise)
         if check is None:
-            check = self._checks[promise] = SharedRead(lambda: self._check(config), _CHECK_FRESH_S, self._clock)
+            check = self._checks[promise] = SharedRead(
+                lambda: self._call("check", check_server, self._client, config), _CHECK_FRESH_S, self._clock
+            )
         return await check()
 
     async def look(self, namespace: str, queue: str, lanes: Sequence[str]) -> SeenLimiter:
@@ -128,19 +124,6 @@ class RedisPeer:
         first, self._loaded_before = not self._loaded_before, True
         return {} if first else missing
 
-    async def _check(self, config: QueueConfig) -> list[str]:
-        try:
-            return await self._call("check", check_server, self._client, config)
-        except AccessDenied as error:
-            # Redis as a service often forbids CONFIG.
-            unseen = f"how Redis is set up can't be seen ({error})"
-        if config.durability != "fast":
-            raise ServerRefused(
-                f"{unseen}, so nobody knows whether it keeps durability {config.durability}: allow the operator's user"
-                " CONFIG GET, or choose durability: Fast"
-            )
-        return [f"{unseen}; it needs maxmemory-policy noeviction and appendonly yes"]
-
     async def _look(self, keys: QueueKeys, lanes: Sequence[str]) -> SeenLimiter:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.get(keys.key("conf"))
@@ -165,19 +148,11 @@ class RedisPeer:
         except ServerRefused:
             self._count(name, True)
             raise
-        except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        except (*AWAY, RedisError) as error:
             self._count(name, False)
-            raise AccessDenied(f"Redis at {self.server.address}: {error}") from error
-        except AWAY as error:
-            self._count(name, False)
-            raise Unavailable(f"Redis at {self.server.address} is away ({error})", 1.0) from error
-        except ResponseError as error:
-            self._count(name, False)
-            if "unknown command" in str(error).lower() or "unknown subcommand" in str(error).lower():
-                raise AccessDenied(f"Redis at {self.server.address}: {error}") from error
-            raise Unavailable(f"Redis at {self.server.address} refused: {error}", 1.0) from error
-        except RedisError as error:
-            self._count(name, False)
-            raise Unavailable(f"Redis at {self.server.address} is away ({error})", 1.0) from error
+            if denied := turned_away(self.server, error):
+                raise AccessDenied(str(denied)) from error
+            what = "is away" if isinstance(error, AWAY) else "refused"
+            raise Unavailable(f"Redis at {self.server.address} {what} ({error})", 1.0) from error
         self._count(name, True)
         return answer

@@ -52,12 +52,18 @@ class Secrets:
                 found[name, key] = b"".join(part.encode() + b"\0" + data[part] + b"\0" for part in sorted(data))
             elif key not in data:
                 there = ", ".join(sorted(data)) or "none"
+                self._read.pop((namespace, name), None)
                 missing.append(f"key {key} of Secret {name} in namespace {namespace} (its keys: {there})")
             else:
                 found[name, key] = data[key]
         if missing:
             raise SecretNotFound("not found: " + "; ".join(missing))
         return found
+
+    def forget(self, namespace: str, wanted: Iterable[tuple[str, str]]) -> None:
+        """What these hold is of no use: it is read again at the next time, since somebody will correct it."""
+        for name, _ in wanted:
+            self._read.pop((namespace, name), None)
 
     async def _data(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         now = self._clock()
@@ -73,7 +79,7 @@ class Secrets:
         data = None if body is None else {key: _decoded(text) for key, text in (body.get("data") or {}).items()}
         if len(self._read) >= _MOST:
             self._read.clear()
-        # One that is missing is looked for again at once: somebody may be making it just now.
+        # What is missing is looked for again at once: somebody may be making it just now.
         if data is not None:
             self._read[namespace, name] = (now + FRESH_S, data)
         else:

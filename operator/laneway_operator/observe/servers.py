@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
+from laneway.adapters.tls import check_files
 from laneway.errors import ConfigError
 from laneway.model.manifests import TaskQueue, WorkerPool
 from laneway.model.manifests.connections import Kafka, Redis
@@ -45,6 +47,7 @@ class ServerReader:
         self._secrets = secrets
         self._files = files
         self._default = default_redis(settings)
+        self._good: set[tuple[str, str, str]] = set()
 
     async def of_queue(self, queue: TaskQueue) -> Servers:
         """The queue's servers.
@@ -61,9 +64,13 @@ class ServerReader:
             return Servers(
                 await self._redis(redis, values), await self._kafka(kafka, values) if kafka else None, digest(values)
             )
+        except SecretInvalid:
+            self._secrets.forget(queue.metadata.namespace, wanted)
+            raise
         except (ConfigError, UnicodeDecodeError) as error:
             if not wanted:
                 raise
+            self._secrets.forget(queue.metadata.namespace, wanted)
             named = ", ".join(dict.fromkeys(f"{name}/{key}" for name, key in wanted))
             raise SecretInvalid(f"{error} (what the Secrets hold: {named})") from None
 
@@ -112,11 +119,25 @@ class ServerReader:
             return "", "", ""
         ca, pair = tls.caSecretRef, tls.clientCertSecret
         path = self._files.path
-        return (
+        files = (
             await path(values[ca.name, ca.key]) if ca else "",
             await path(values[pair, _CERT]) if pair else "",
             await path(values[pair, _KEY]) if pair else "",
         )
+        if files not in self._good:
+            await self._check(files, f"{ca.name}/{ca.key}" if ca else "", pair or "")
+            self._good.add(files)
+        return files
+
+    async def _check(self, files: tuple[str, str, str], ca: str, pair: str) -> None:
+        """Raises SecretInvalid naming the Secret rather than the file."""
+        try:
+            await asyncio.to_thread(check_files, "LANEWAY", *files)
+        except ConfigError as error:
+            text = str(error)
+            for file, name in zip(files, (ca, f"{pair}/{_CERT}", f"{pair}/{_KEY}"), strict=True):
+                text = text.replace(file, f"Secret {name}") if file else text
+            raise SecretInvalid(text.partition(": ")[2]) from None
 
 
 def _redis_values(redis: Redis | None, default: str | SecretKey | None) -> list[Value]:

@@ -88,7 +88,8 @@ class Deletion:
         """Returns what is still to be done, or "". Raises one of TROUBLES."""
         servers = await self._servers.of_queue(queue)
         members = self._members.of(key_of(body))
-        if draining and (running := await self._running(body, queue, servers)):
+        running = await self._running(body, queue, servers)
+        if draining and running:
             return f"{running} tasks still run"
         if queue.spec.deletionPolicy == "Retain":
             return ""

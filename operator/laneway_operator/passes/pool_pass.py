@@ -27,6 +27,8 @@ __all__ = ["PoolPass", "PoolScaler", "ScalingResult"]
 _AVAILABLE = ConditionType.WORKERS_AVAILABLE
 #: A Secret that was rotated shows in no watch.
 _AGAIN_S: Final = 10.0
+#: Neither does one that is made at last.
+_SOON_S: Final = 3.0
 
 
 class PoolPass:
@@ -61,7 +63,7 @@ class PoolPass:
         except TROUBLES as error:
             # What there is stays as it is: a Secret that is away for a moment must not stop workers.
             await self._tell(key, body, [finding_of(_AVAILABLE, error)])
-            return _AGAIN_S
+            return _SOON_S
         if isinstance(queue, Finding):
             await self._tell(key, body, [queue])
             return _AGAIN_S

@@ -37,6 +37,8 @@ from laneway_operator.toolbox import Toolbox
 
 #: Drift of Redis and Kafka shows in no watch: within so long (s) it is looked for.
 _AGAIN_S: Final = 5.0
+#: Nor does a Secret that is made at last.
+_SOON_S: Final = 3.0
 _LONGEST_PAUSE_S: Final = 15.0
 #: So long (s) the depth must be of another order before that alone is written.
 _DEPTH_PAUSE_S: Final = 30.0
@@ -92,7 +94,7 @@ class QueuePass:
             finding = finding_of(ConditionType.LIMITER_READY, error)
             self._note_live(key, LiveQueue(finding))
             await self._tell(key, body, [finding, *self._pods_as_they_are(key)], {})
-            return _AGAIN_S
+            return _SOON_S
         members = self._members.of(key)
         (topics, body), limiter, objects = await asyncio.gather(
             self._topics(body, queue, servers.kafka, most_workers(members.pools)),

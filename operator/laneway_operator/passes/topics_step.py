@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from laneway.adapters.kafka.connection import TurnedAway
 from laneway.errors import ConfigError, Unavailable
 from laneway.model.manifests import TaskQueue
 from laneway.model.servers import KafkaServer
@@ -57,8 +58,7 @@ class TopicsStep:
             peer = self._peers.kafka(server)
             self._servers[names.tasks] = server
             seen = await peer.look([spec.name for spec in wanted])
-            owned = [topic["name"] for topic in before if topic["owned"]]
-            plan = plan_topic_changes(wanted, seen, owned, kafka.topics)
+            plan = plan_topic_changes(wanted, seen, _owned(before), kafka.topics)
             claimed = tuple(spec.name for spec in plan.create if spec.name in plan.claim)
             if plan.claim:
                 body = await self._claim(body, plan.claim, before)
@@ -68,20 +68,23 @@ class TopicsStep:
                 taken, seen = await self._apply(body, peer, plan, claimed, wanted)
         except ConfigError as error:
             return TopicsFound(Finding(_READY, False, Reason.KAFKA_REFUSED, str(error)), before), body
+        except TurnedAway as error:
+            return TopicsFound(Finding(_READY, False, Reason.ACCESS_DENIED, str(error)), before), body
         except Unavailable as error:
-            denied = "AuthorizationFailed" in str(error) or "Authentication" in str(error)
-            finding = finding_of(_READY, error)
-            return TopicsFound(
-                Finding(_READY, False, Reason.ACCESS_DENIED, str(error)) if denied else finding, before
-            ), body
-        ours = {topic["name"] for topic in before if topic["owned"]} - set(taken)
+            return TopicsFound(finding_of(_READY, error), before), body
+        # With Unmanaged they are somebody else's from now on, and are deleted by nobody but them.
+        ours = set(_owned(before)) - set(taken) if kafka.topics != "Unmanaged" else set[str]()
         status = [
             {"name": spec.name, "partitions": seen[spec.name].partitions if spec.name in seen else 0,
              "owned": spec.name in ours}
             for spec in wanted
         ]  # fmt: skip
         # What the queue no longer uses stays listed: it is still ours to delete.
-        status += [topic for topic in before if topic["owned"] and topic["name"] not in {spec.name for spec in wanted}]
+        status += [
+            {**topic, "owned": topic["name"] in ours}
+            for topic in before
+            if topic["owned"] and topic["name"] not in {spec.name for spec in wanted}
+        ]
         foreign = (*plan.foreign, *taken)
         return TopicsFound(_finding(plan, foreign, specs, wanted, workers), status), body
 
@@ -120,6 +123,11 @@ def _listed(body: Body) -> list[dict[str, Any]]:
         {"name": topic["name"], "partitions": topic.get("partitions", 0), "owned": topic.get("owned", False)}
         for topic in (body.get("status") or {}).get("topics") or ()
     ]
+
+
+def _owned(topics: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of those that are ours."""
+    return [topic["name"] for topic in topics if topic["owned"]]
 
 
 def _finding(

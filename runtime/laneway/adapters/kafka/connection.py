@@ -33,6 +33,10 @@ _WRONG_MECHANISM = (AuthenticationMethodNotSupported, UnsupportedSaslMechanismEr
 _LOOK_S = 3.0
 
 
+class TurnedAway(Unavailable):
+    """Kafka is there and lets this client do nothing: a wrong password, certificate or ACL. Waiting is no cure."""
+
+
 class Disconnected(Exception):
     """The broker took the connection and closed it: it wants something else there."""
 
@@ -72,7 +76,9 @@ async def away(server: KafkaServer, error: Exception) -> Unavailable:
     cause: Exception = error
     if not isinstance(error, (*NOT_ALLOWED, TimeoutError)):
         cause = await _cause(server) or error
-    return Unavailable(f"Kafka at {server.bootstrap} {explain(server, cause)}", 1.0)
+    denied = isinstance(cause, (ssl.SSLError, *_WRONG_MECHANISM, *_WRONG_PASSWORD, *NOT_ALLOWED))
+    kind = TurnedAway if denied else Unavailable
+    return kind(f"Kafka at {server.bootstrap} {explain(server, cause)}", 1.0)
 
 
 def explain(server: KafkaServer, error: Exception) -> str:
