@@ -52,7 +52,7 @@ class Buildah:
             )
         finally:
             run(["buildah", "rm", container], root, quiet=True)
-        return _parsed(said, base)
+        return parsed(said, base)
 
     def build(self, root: Path, *, base: str, target: str, tag: str, arguments: Mapping[str, str]) -> None:
         """See `Builder`. The Docker format is the one that keeps HEALTHCHECK."""
@@ -65,7 +65,7 @@ class Buildah:
     def size(self, tag: str, root: Path) -> int:
         """See `Builder`."""
         listed = json.loads(run(["buildah", "images", "--json", tag], root, quiet=True))
-        return _bytes(listed[0]["size"])
+        return bytes_of(listed[0]["size"])
 
 
 class Docker:
@@ -74,7 +74,7 @@ class Docker:
     def interpreter(self, base: str, root: Path) -> Interpreter:
         """See `Builder`."""
         said = run(["docker", "run", "--rm", "--entrypoint", "python3", base, "-c", _PROBE], root, quiet=True)
-        return _parsed(said, base)
+        return parsed(said, base)
 
     def build(self, root: Path, *, base: str, target: str, tag: str, arguments: Mapping[str, str]) -> None:
         """See `Builder`."""
@@ -106,7 +106,8 @@ def _docker_answers() -> bool:
     return done.returncode == 0
 
 
-def _parsed(said: str, base: str) -> Interpreter:
+def parsed(said: str, base: str) -> Interpreter:
+    """The Python that an image says it has. Raises `BuildFailed` for one that Laneway does not run on."""
     version, machine, glibc, libc = json.loads(said)
     if libc != "glibc":
         raise BuildFailed(f"{base} is not built on glibc, and Laneway's wheels are: take an image of Debian's kind")
@@ -116,9 +117,9 @@ def _parsed(said: str, base: str) -> Interpreter:
     return Interpreter((version[0], version[1]), machine, (int(major), int(minor)))
 
 
-def _bytes(text: str) -> int:
+def bytes_of(text: str) -> int:
     """What buildah calls `85.4 MB`."""
-    found = re.fullmatch(r"([\d.]+) ?([kMG]?)B", text)
+    found = re.fullmatch(r"([\d.]+) ?([kKMG]?)B", text)
     if found is None:
         raise BuildFailed(f"buildah told a size of {text!r}, which is none")
-    return int(float(found[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[found[2]])
+    return int(float(found[1]) * {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}[found[2]])

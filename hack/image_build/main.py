@@ -55,6 +55,7 @@ def wheels_command(root: Path, base: str, builder: str) -> None:
 @click.pass_obj
 def build(root: Path, base: str, builder: str, targets: tuple[str, ...], name: str) -> None:
     """Make the wheels, then the images; prints the name of each image, and tells its size."""
+    _named(name, "runtime", "0")
     with _alone(root):
         _build(root, base, builder, targets or TARGETS, name)
 
@@ -64,15 +65,19 @@ def _build(root: Path, base: str, builder: str, targets: Sequence[str], name: st
     arguments = {"VERSION": version, "REVISION": wheels.revision(root)}
     program = choose(builder)
     for target in targets:
-        try:
-            tag = name.format(target=target, version=version)
-        except (KeyError, IndexError, ValueError) as error:
-            raise click.BadParameter("only {target} and {version} can be filled in", param_hint="'--name'") from error
+        tag = _named(name, target, version)
         start = time.monotonic()
         program.build(root, base=base, target=target, tag=tag, arguments=arguments)
         size = program.size(tag, root) / 1e6
         click.echo(f"{tag}: {size:.0f} MB, built in {time.monotonic() - start:.0f} s", err=True)
         click.echo(tag)
+
+
+def _named(name: str, target: str, version: str) -> str:
+    try:
+        return name.format(target=target, version=version)
+    except (KeyError, IndexError, ValueError) as error:
+        raise click.BadParameter("only {target} and {version} can be filled in", param_hint="'--name'") from error
 
 
 @contextmanager

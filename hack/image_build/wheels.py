@@ -27,7 +27,7 @@ def make(root: Path, interpreter: Interpreter) -> Path:
     wheel = next(folder.glob("laneway-*.whl"))
     argv = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
     argv += ["--only-binary", ":all:", "--dest", str(folder), "--constraint", "constraints.txt"]
-    run([*argv, *_fitting(interpreter), f"{wheel}[operator]", PIP], root, quiet=True)
+    run([*argv, *fitting(interpreter), f"{wheel}[operator]", PIP], root, quiet=True)
     return wheel
 
 
@@ -55,7 +55,7 @@ def _committed_at(root: Path) -> str:
     return run(["git", "log", "-1", "--format=%ct"], root, quiet=True).strip()
 
 
-def _fitting(interpreter: Interpreter) -> list[str]:
+def fitting(interpreter: Interpreter) -> list[str]:
     """pip's options for wheels of another Python than this one; none when it is the same."""
     if interpreter.version == sys.version_info[:2] and interpreter.machine == platform.machine():
         return []
