@@ -19,7 +19,7 @@ from laneway.model.manifests import WorkerPool
 from laneway.policy.scaling import Decision, ScalingInputs, ScalingMemory, ScalingRule, Work, decide
 from laneway.ports.store import WorkerStats
 from laneway_operator import names
-from laneway_operator.conditions import Reason
+from laneway_operator.conditions import Condition, Reason
 from laneway_operator.engine.cache import ObjectCache
 from laneway_operator.engine.cluster import Cluster
 from laneway_operator.engine.metrics import OperatorMetrics
@@ -177,7 +177,7 @@ class Scaler:
             self._drop(key)
         return ScalingResult(replicas, condition=self._hpa_condition(pool, ours, replicas, generation), objects=(ours,))
 
-    def _hpa_condition(self, pool: WorkerPool, ours: Body, replicas: int, generation: int) -> Any:
+    def _hpa_condition(self, pool: WorkerPool, ours: Body, replicas: int, generation: int) -> Condition:
         if pool.spec.replicas == 0:
             message = "spec.replicas is 0, which switches an HPA off: set it to 1 or more for it to go on"
             return active(False, Reason.MANAGED_BY_HPA, message, generation)
