@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import laneway
 from laneway.kit.service import Service
 from laneway_operator import names
+from laneway_operator.apply.status import write_status_if_different
+from laneway_operator.engine.errors import EngineError
 from laneway_operator.engine.fence import machine_clock
 from laneway_operator.keys import ObjectKey
 from laneway_operator.observe.files import PrivateFiles
@@ -18,6 +20,7 @@ from laneway_operator.passes.lane_pass import LanePass
 from laneway_operator.passes.live import LiveQueues
 from laneway_operator.passes.pool_pass import PoolPass
 from laneway_operator.passes.queue_pass import QueuePass
+from laneway_operator.plan.status import failed
 from laneway_operator.scaling.scaler import Scaler
 from laneway_operator.scaling.servers import CachedQueueServers
 from laneway_operator.toolbox import Pass, Toolbox, Work
@@ -64,8 +67,22 @@ class AllPasses:
         return [self._scaler.watch]
 
     async def run(self, kind: str, key: ObjectKey) -> float | None:
-        """One pass, as they are under the present leadership."""
-        return await self._now[kind](key)
+        """One pass, as they are under the present leadership. What goes wrong unexpectedly is told in the object's
+        status, and raised on."""
+        try:
+            return await self._now[kind](key)
+        except EngineError:
+            raise  # the API server's troubles, which no status could tell, or another leads
+        except Exception as error:
+            await self._tell(key, error)
+            raise
+
+    async def _tell(self, key: ObjectKey, error: Exception) -> None:
+        body = self._tools.cache.get(key)
+        if body is None:
+            return
+        status = failed(body.get("status") or {}, int(body["metadata"]["generation"]), error)
+        await write_status_if_different(self._tools.cluster, self._tools.cache, body, status)
 
     async def close(self) -> None:
         """Closes all connections, and deletes the files with certificates."""

@@ -64,6 +64,7 @@ def test_delete_takes_topics_and_data_with_it(world: World, redis: RedisServer, 
     world.delete("TaskQueue", "away")
     until("it is gone", lambda: world.find("TaskQueue", "away") is None)
     assert limiter.keys() == 0
+    assert topics[0] in world.event("away", "QueueErased")[2]
     until("the topics are gone", lambda: TestTopics(kafka.bootstrap).get(*topics) == {})
 
 

@@ -67,6 +67,7 @@ class Deletion:
         except TROUBLES as error:
             left = str(error)
         if not left:
+            self._tell_what_was_deleted(body)
             return await self._let_go(body)
         if since < drain_s + self._tools.settings.cleanup_deadline:
             await self._tell(body, left)
@@ -124,6 +125,10 @@ class Deletion:
         if erased := await erase_queue(servers.redis, key.namespace, key.name, self._tools.fence):
             problems.append(f"{erased} keys in Redis were just deleted; looking once more")
         return "; ".join(problems)
+
+    def _tell_what_was_deleted(self, body: Body) -> None:
+        if (body.get("spec") or {}).get("deletionPolicy") == "Delete":
+            self._tools.events.emit(body, EventType.NORMAL, Happening.QUEUE_ERASED, f"deleted {_remains(body)}")
 
     async def _let_go(self, body: Body) -> float | None:
         try:

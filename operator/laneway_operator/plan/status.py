@@ -76,6 +76,16 @@ def held(status: Mapping[str, Any], generation: int) -> Body:
     return {**status, "conditions": [*before, _condition(paused, generation)]}
 
 
+def failed(status: Mapping[str, Any], generation: int, error: Exception) -> Body:
+    """The status of an object whose pass broke: as it was, but not ready."""
+    finding = Finding(
+        ConditionType.READY, False, Reason.RECONCILE_ERROR, f"the operator's own error, see its log: {error!r}"
+    )
+    made = conditions([finding], generation)[:2]  # Ready and Reconciling; the others are as last seen
+    kept = [one for one in status.get("conditions") or () if one["type"] not in {each["type"] for each in made}]
+    return {**status, "conditions": [*made, *kept]}
+
+
 def pods(type: ConditionType, deployment: Mapping[str, Any] | None, wanted: int | None) -> Finding:
     """Whether the pods of a Deployment do their work; ``wanted`` None: as many as it asks for itself."""
     if deployment is None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from laneway_operator.conditions import ConditionType, Reason
-from laneway_operator.plan.status import Finding, conditions, held, magnitude, pods, same_but_for_times
+from laneway_operator.plan.status import Finding, conditions, failed, held, magnitude, pods, same_but_for_times
 
 TOPICS, LIMITER = ConditionType.TOPICS_READY, ConditionType.LIMITER_READY
 GOOD = Finding(LIMITER, True, Reason.READY)
@@ -66,6 +66,17 @@ def test_a_held_object_keeps_its_status_and_says_that_it_is_paused() -> None:
     assert [one for one in after["conditions"] if one["type"] != "Paused"] == before["conditions"][:3] + before[
         "conditions"
     ][4:]  # type: ignore[index]
+
+
+def test_an_object_whose_pass_broke_is_not_ready_and_else_as_last_seen() -> None:
+    before = {"depth": 5, "conditions": conditions([GOOD], 3)}
+    after = failed(before, 4, ValueError("never thought of"))
+    found = {one["type"]: (one["status"], one["reason"]) for one in after["conditions"]}
+    assert found["Ready"] == ("False", "ReconcileError")
+    assert found["Reconciling"] == ("True", "ReconcileError")
+    assert (found["LimiterReady"], found["Stalled"]) == (("True", "Ready"), ("False", "UpToDate"))
+    assert after["depth"] == 5
+    assert "never thought of" in after["conditions"][0]["message"]
 
 
 def deployment(replicas: int, available: int | None, **said: tuple[str, str]) -> dict[str, Any]:
