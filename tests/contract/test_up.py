@@ -15,6 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.secured import redis_as
+
+from servers.certificates import Authority
+from servers.redis import RedisServer
 
 _MANIFESTS = Path(__file__).resolve().parents[2] / "examples" / "quickstart"
 _ENV = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
@@ -23,12 +27,13 @@ _ENV = {name: value for name, value in os.environ.items() if not name.startswith
 class Up:
     """One ``laneway up`` in a folder of its own."""
 
-    def __init__(self, folder: Path, *args: str) -> None:
+    def __init__(self, folder: Path, *args: str, env: dict[str, str] | None = None) -> None:
         self.folder = folder
+        self.env = _ENV | (env or {})
         self.log = folder / "up.log"
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "laneway", "up", "-f", str(_MANIFESTS), "--log-format", "json", *args]
-            self.process = subprocess.Popen(command, cwd=folder, env=_ENV, stderr=log)
+            self.process = subprocess.Popen(command, cwd=folder, env=self.env, stderr=log)
 
     def until(self, text: str, times: int = 1) -> None:
         self.wait(lambda: self.log.read_text().count(text) >= times, text)
@@ -44,15 +49,15 @@ class Up:
 
     def laneway(self, *args: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "laneway", *args]
-        return subprocess.run(command, cwd=self.folder, env=_ENV, text=True, capture_output=True, timeout=60)
+        return subprocess.run(command, cwd=self.folder, env=self.env, text=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
-    def start(*args: str) -> Up:
-        started.append(Up(tmp_path, *args))
+    def start(*args: str, env: dict[str, str] | None = None) -> Up:
+        started.append(Up(tmp_path, *args, env=env))
         return started[-1]
 
     yield start
@@ -102,3 +107,34 @@ def test_a_port_in_use_is_told_in_one_line_before_anything_starts(up: Callable[.
     (line,) = refused.log.read_text().splitlines()
     assert line.startswith(f"laneway up: port {port} is in use on 127.0.0.1")
     assert "--port 0" in line
+
+
+def test_a_redis_with_tls_and_a_user_is_used_by_all_and_its_password_is_nowhere_to_be_read(
+    up: Callable[..., Up], secure_redis: RedisServer, authority: Authority
+) -> None:
+    server = redis_as("runtime", secure_redis, authority)
+    env = {name: value for name, value in server.to_env().items() if value and name != "LANEWAY_CLUSTER"}
+    one = up("--port", "0", env=env)
+    one.until("worker ready")
+    (queue,) = one.said()["queues"]
+    submitted = one.laneway("submit", "burst", "-q", queue, "--payload", '{"number": 1}', "--wait")
+    assert submitted.returncode == 0, submitted.stderr
+    del one.env["LANEWAY_REDIS_URL"]  # (then it is that of the laneway up here, with the environment's password)
+    submitted = one.laneway("submit", "burst", "--payload", '{"number": 1}', "--wait")
+    assert submitted.returncode == 0, submitted.stderr
+    written = "".join(path.read_text() for path in one.folder.rglob("*") if path.is_file())
+    shown = [" ".join(process.cmdline()) for process in psutil.Process(one.process.pid).children(recursive=True)]
+    assert "rediss://" in written
+    assert any("worker" in words for words in shown)
+    for words in (written, submitted.stderr, *shown):
+        assert server.password not in words
+    assert (one.folder / ".laneway" / "up.json").stat().st_mode & 0o077 == 0
+
+    # What the environment says of another Redis does not reach the one that this laneway up runs itself.
+    one.process.send_signal(signal.SIGTERM)
+    assert one.process.wait(60) == 0
+    own = {name: value for name, value in env.items() if name != "LANEWAY_REDIS_URL" and "_FILE" not in name}
+    two = up("--port", "0", env=own)
+    two.until("worker ready")
+    submitted = two.laneway("submit", "burst", "--payload", '{"number": 1}', "--wait")
+    assert submitted.returncode == 0, submitted.stderr

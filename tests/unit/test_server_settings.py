@@ -145,5 +145,5 @@ def test_a_missing_file_is_told_before_any_connection(tmp_path: Path) -> None:
         connect(RedisServer("rediss://r:1", ca_file="/none/ca.crt"))
     wrong = tmp_path / "ca.crt"
     wrong.write_text("not PEM")
-    with pytest.raises(ConfigError, match="LANEWAY_REDIS_CA_FILE: .* must hold certificates in PEM"):
+    with pytest.raises(ConfigError, match=r"LANEWAY_REDIS_CA_FILE: .* must hold certificates in PEM"):
         connect(RedisServer("rediss://r:1", ca_file=str(wrong)))
