@@ -42,15 +42,17 @@ def test_a_rate_limit_changed_while_tasks_run_takes_effect_without_a_restart(
         return int(quickstart.call("counts")["succeeded"]) - before
 
     until("a third has run", lambda: done() >= _TASKS // 3 or Seen(done()), 20)
-    at_rate = done() / (time.monotonic() - began)
-    # (A bucket may give its first token at once, and a machine may be slow: never faster than the limit, though.)
-    assert done() <= 1 + (time.monotonic() - began) * _RATE + _RATE, f"{at_rate:.1f} a second at a limit of {_RATE}"
-    assert done() < _TASKS, "the limit was not in force"
+    ran, seconds = done(), time.monotonic() - began
+    report.note("a second", ran / seconds)
+    assert ran <= 2 + seconds * _RATE, f"{ran} in {seconds:.1f} s at a limit of {_RATE} a second"
 
     report.note("lifted after", set_rate(kube, None))
-    left, began = _TASKS - done(), time.monotonic()
+    began = time.monotonic()
     quickstart.settled(20)
     assert done() == _TASKS
-    report.note(f"the last {left} in", time.monotonic() - began)
+    # With the limit they would have taken that long, however slow the machine.
+    seconds = time.monotonic() - began
+    report.note(f"the last {_TASKS - ran} in", seconds)
+    assert seconds < (_TASKS - ran) / _RATE - 1, f"the last {_TASKS - ran} took {seconds:.1f} s: the limit went on"
     assert pods == {part: quickstart.uids(quickstart.pods_of(part)) for part in pods}
     kube.patch("WorkerPool", APPS, "quickstart", {"spec": {"scaling": {"min": 0}}})

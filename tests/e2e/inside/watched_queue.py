@@ -14,10 +14,11 @@ from submitting import Submissions, new_tasks
 
 from laneway.adapters.kafka.admin import TopicAdmin
 from laneway.adapters.redis import RedisStore
-from laneway.errors import LanewayError
+from laneway.errors import LanewayError, Unavailable
 from laneway.kit.ids import id_bytes
 from laneway.model.states import State
 from laneway.model.topics import Topics
+from laneway.ports.store import QueueStats
 
 _LOOK_S = 0.2
 _PAGE = 500
@@ -121,7 +122,7 @@ class WatchedQueue:
         while self._open:
             assert not self._watcher.done(), f"the watcher broke off: {self._watcher!r}"
             if time.monotonic() - began > timeout:
-                stats = await self._store.stats()
+                stats = await self._stats()
                 counts = {name: n for name, n in stats.counts.items() if n}
                 raise AssertionError(f"{len(self._open)} tasks have not ended after {timeout:g} s; the queue: {counts}")
             await asyncio.sleep(_STEP_S / 2)
@@ -152,7 +153,14 @@ class WatchedQueue:
 
     async def counts(self) -> dict[str, Any]:
         """The queue's sizes by state."""
-        return dict((await self._store.stats()).counts)
+        return dict((await self._stats()).counts)
+
+    async def _stats(self) -> QueueStats:
+        """The queue's sizes. A connection that broke with its server is found out by who uses it next: once more."""
+        try:
+            return await self._store.stats()
+        except Unavailable:
+            return await self._store.stats()
 
     async def topics(self) -> dict[str, Any]:
         """Which of the queue's topics Kafka has."""
@@ -166,7 +174,7 @@ class WatchedQueue:
     async def ledger(self, timeout: float) -> dict[str, Any]:
         """The account of all that was acknowledged, once the relay has told all events."""
         deadline = time.monotonic() + timeout
-        while (await self._store.stats()).outbox_entries and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (await self._stats()).outbox_entries and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_STEP_S)
         return await read_ledger(
             self._store, self._redis, self._kafka, self._namespace, self.queue, list(self._accepted)
