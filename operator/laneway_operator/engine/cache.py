@@ -101,7 +101,7 @@ class ObjectCache:
             if version and version <= version_of(old):
                 return False
             self._unindex(key, old)
-        kept = self._kept(key.kind, body)
+        kept = self._kept(key.kind, body, share=not ours)
         key = ObjectKey(intern(key.kind), intern(key.namespace), key.name)
         bodies[key] = kept
         self._index(key, kept)
@@ -140,11 +140,14 @@ class ObjectCache:
         """Leaves something with an object, until it is removed. (``apply`` notes what it has compared.)"""
         self._notes[key] = note
 
-    def _kept(self, kind: str, body: Body) -> Body:
+    def _kept(self, kind: str, body: Body, *, share: bool) -> Body:
         meta = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
         kept = {**body, "metadata": meta}
         trim = self._trimmers.get(kind)
-        shared: Body = _shared(trim(kept) if trim else kept)
+        kept = trim(kept) if trim else kept
+        if not share:  # our own answers are decoded by msgspec, which shares field names by itself
+            return kept
+        shared: Body = _shared(kept)
         return shared
 
     def _index(self, key: ObjectKey, body: Body) -> None:

@@ -21,6 +21,8 @@ Pass = Callable[[ObjectKey], Awaitable[float | None]]
 
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
+#: So long what a timer woke gives way to what events woke.
+PATIENCE_S = 10.0
 
 
 class PassObserver(Protocol):
@@ -37,8 +39,8 @@ class WorkQueue:
     """Keys that wait for a pass: each at most once, at most one pass per key at a time, ``concurrency`` in all.
 
     A key that is woken during its own pass gets another one after it. What events woke goes before what only
-    a timer woke, but for every fourth, so that neither starves. Nothing starts before :meth:`run`, or while
-    it is not called; keys are kept.
+    a timer woke; once the latter has waited for 10 s, every fourth pass is for it, so that neither starves.
+    Nothing starts before :meth:`run`, or while it is not called; keys are kept.
     """
 
     def __init__(
@@ -197,7 +199,8 @@ class WorkQueue:
 
     def _take(self) -> ObjectKey | None:
         self._taken += 1
-        first, second = (self._woken, self._timed) if self._taken % 4 else (self._timed, self._woken)
+        late = bool(self._timed) and self._now() - next(iter(self._timed.values())) > PATIENCE_S
+        first, second = (self._timed, self._woken) if late and self._taken % 4 == 0 else (self._woken, self._timed)
         for keys in (first, second):
             if keys:
                 return keys.popitem(last=False)[0]

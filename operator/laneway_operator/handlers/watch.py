@@ -31,9 +31,9 @@ from laneway_operator.keys import Body, Resource, key_of, version_of
 _SERVER_TIMEOUT_S = 290  # a whole number, or the API server refuses the watch
 _CLIENT_TIMEOUT_S = 320.0
 _CONNECT_TIMEOUT_S = 5.0
-#: The API server sends a bookmark each minute, so a longer silence is a dead connection.
-_INACTIVITY_S = 75.0
-_ALLOWED_SILENCE_S = 180.0
+#: The API server sends a bookmark about each minute, so a much longer silence is a dead connection.
+_INACTIVITY_S = 150.0
+_ALLOWED_SILENCE_S = 240.0
 _LIST_CHUNK = 250
 
 

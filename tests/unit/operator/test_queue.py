@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from laneway_operator.engine.errors import NotLeading
-from laneway_operator.engine.queue import FIRST_BACKOFF_S, WorkQueue
+from laneway_operator.engine.queue import FIRST_BACKOFF_S, PATIENCE_S, WorkQueue
 from laneway_operator.keys import ObjectKey
 
 
@@ -130,18 +130,24 @@ async def test_of_several_delays_the_earliest_wins() -> None:
     assert len(passes.ended) == 1
 
 
-async def test_what_events_woke_goes_before_what_a_timer_woke_but_neither_starves() -> None:
-    passes = Passes()
+async def in_order(passes: Passes, waited: float) -> list[str]:
+    """In which order two timed keys, that have waited for so long, and five woken ones have their passes."""
     passes.queue = WorkQueue({"TaskQueue": passes}, concurrency=1)
     for name in ("t1", "t2"):
-        passes.queue.wake_after(key(name), 0)
+        passes.queue._timed[key(name)] = asyncio.get_running_loop().time() - waited
     for name in ("w1", "w2", "w3", "w4", "w5"):
         passes.queue.wake(key(name))
     async with passes.running():
-        order = [await passes.next() for _ in range(7)]
-    assert order[:3] == ["w1", "w2", "w3"]
-    assert order[3] == "t1"
-    assert set(order) == {"t1", "t2", "w1", "w2", "w3", "w4", "w5"}
+        return [await passes.next() for _ in range(7)]
+
+
+async def test_what_events_woke_goes_before_what_a_timer_woke() -> None:
+    assert await in_order(Passes(), waited=1.0) == ["w1", "w2", "w3", "w4", "w5", "t1", "t2"]
+
+
+async def test_what_a_timer_woke_long_ago_has_every_fourth_pass() -> None:
+    order = await in_order(Passes(), waited=PATIENCE_S + 1)
+    assert order == ["w1", "w2", "w3", "t1", "w4", "w5", "t2"]
 
 
 async def test_a_pass_that_fails_is_tried_again_after_a_pause_that_doubles() -> None:
