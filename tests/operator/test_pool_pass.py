@@ -52,9 +52,7 @@ def test_another_size_restarts_nothing_and_kubectl_scale_sets_it(world: World, q
     create(world, "wps", replicas=1)
     world.applied("Deployment", "laneway-wps-worker")
     before = template(world, "wps")
-    scale = world.client.request("GET", world.path("WorkerPool", "wps", "scale"))
-    scale["spec"] = {"replicas": 4}
-    world.client.request("PUT", world.path("WorkerPool", "wps", "scale"), scale)
+    world.patch("WorkerPool", "wps", {"spec": {"replicas": 4}}, "scale")  # as kubectl scale does
     until("4 replicas", lambda: world.get("Deployment", "laneway-wps-worker")["spec"]["replicas"] == 4)
     assert template(world, "wps") == before
 

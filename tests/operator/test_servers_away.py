@@ -23,7 +23,7 @@ _LONG_S = 40.0
 
 @dataclass
 class Outage:
-    """``gone``, ``hang-0`` to ``hang-19`` and ``nokafka`` are queues whose server is away."""
+    """``lost``, ``hang-0`` to ``hang-19`` and ``nokafka`` are queues whose server is away."""
 
     world: World
     killed: RedisServer
@@ -45,19 +45,19 @@ def outage(
     redis7.ensure()
     kafka.ensure()
     with RedisServer(redis7_binary) as killed, RedisServer(redis7_binary) as hanging:
-        world.create("TaskQueue", "gone", {"redis": {"url": killed.url}})
-        world.create("PriorityLane", "gone-a", {"queueRef": {"name": "gone"}})
+        world.create("TaskQueue", "lost", {"redis": {"url": killed.url}})
+        world.create("PriorityLane", "lost-a", {"queueRef": {"name": "lost"}})
         for name in _HANGING:
             world.create("TaskQueue", name, {"redis": {"url": hanging.url}})
         of_kafka = {"bootstrapServers": [kafka.bootstrap], "partitions": 2}
         world.create("TaskQueue", "nokafka", {"redis": {"url": redis7.url}, "kafka": of_kafka})
-        world.run_queue("gone")
-        world.told("PriorityLane", "gone-a", "Ready", "True")
+        world.run_queue("lost")
+        world.told("PriorityLane", "lost-a", "Ready", "True")
         world.run_queue("nokafka")
         for name in _HANGING:
             world.told("TaskQueue", name, "LimiterReady", "True")
         gateways = {name: world.get("Deployment", f"laneway-{name}-gateway")["metadata"]["uid"]
-                    for name in ("gone", "hang-0", "nokafka")}  # fmt: skip
+                    for name in ("lost", "hang-0", "nokafka")}  # fmt: skip
         killed.kill()
         hanging.pause()
         kafka.pause()
@@ -68,17 +68,17 @@ def outage(
             hanging.resume()
 
 
-@pytest.mark.parametrize("queue", ["gone", "hang-0"])
+@pytest.mark.parametrize("queue", ["lost", "hang-0"])
 def test_a_redis_that_is_away_is_told_and_waited_for(outage: Outage, queue: str) -> None:
     outage.condition(queue, "LimiterReady", "False", "DependencyUnavailable")
-    server = outage.killed if queue == "gone" else outage.hanging
+    server = outage.killed if queue == "lost" else outage.hanging
     assert str(server.port) in outage.condition(queue, "Ready", "False", "DependencyUnavailable")["message"]
     outage.condition(queue, "Reconciling", "True", "DependencyUnavailable")
     outage.condition(queue, "Stalled", "False")
 
 
 def test_a_lane_says_that_its_queue_can_not_be_reached(outage: Outage) -> None:
-    outage.world.told("PriorityLane", "gone-a", "Ready", "False", "DependencyUnavailable", timeout=_LONG_S)
+    outage.world.told("PriorityLane", "lost-a", "Ready", "False", "DependencyUnavailable", timeout=_LONG_S)
 
 
 def test_a_kafka_that_is_away_is_told_with_the_topics_as_last_seen(outage: Outage) -> None:
@@ -117,10 +117,10 @@ def recovered(outage: Outage) -> Outage:
     return outage
 
 
-@pytest.mark.parametrize("queue", ["gone", *_HANGING])
+@pytest.mark.parametrize("queue", ["lost", *_HANGING])
 def test_a_redis_that_is_back_is_configured_as_was_asked_for_meanwhile(recovered: Outage, queue: str) -> None:
     recovered.condition(queue, "LimiterReady", "True")
-    server = recovered.killed if queue == "gone" else recovered.hanging
+    server = recovered.killed if queue == "lost" else recovered.hanging
     config = Limiter(server.url, recovered.world.namespace, queue).config()
     assert config is not None
     if queue in recovered.gateways:
@@ -139,7 +139,7 @@ def test_the_operator_stays_well_through_all_of_this(recovered: Outage) -> None:
     assert operator.metric("laneway_operator_leader") == 1
     assert operator.metric("laneway_operator_reconciles_total", result="failed") == 0
     assert operator.metric("laneway_operator_reconciles_total", result="timeout") == 0
-    for name in ("gone", *_HANGING):  # their servers end with this module
+    for name in ("lost", *_HANGING):  # their servers end with this module
         recovered.world.patch("TaskQueue", name, {"spec": {"drainTimeout": "0s"}})
         recovered.world.delete("TaskQueue", name)
     until("they are gone", lambda: all(recovered.world.find("TaskQueue", name) is None for name in _HANGING))

@@ -73,18 +73,21 @@ class RedisPeer:
         self._fence = fence
         self._clock = clock
         self._count = count
-        self._scripts: SharedRead[dict[str, list[str]]] = SharedRead(self._load_scripts, FRESH_S, clock)
+        self._scripts: SharedRead[None] = SharedRead(self._load_scripts, FRESH_S, clock)
         self._checks: dict[tuple[str, int], SharedRead[list[str]]] = {}
         self._loaded_before = False
+        self.losses = 0
+        """How often scripts were missing that had been there; ``lost`` says which the last time, by primary."""
+        self.lost: dict[str, list[str]] = {}
 
-    async def ensure_scripts(self) -> dict[str, list[str]]:
-        """The scripts that were missing, by primary, and are there now: empty when all were, and at the first time.
+    async def ensure_scripts(self) -> None:
+        """Loads the scripts that are missing on any primary.
 
         Raises:
             Unavailable, AccessDenied: Redis is away, or refused.
             NotLeading: this process may not write.
         """
-        return await self._scripts()
+        await self._scripts()
 
     async def check(self, config: QueueConfig) -> list[str]:
         """What people should know of how the server is set up.
@@ -118,11 +121,12 @@ class RedisPeer:
             await check.close()
         await self._client.aclose()
 
-    async def _load_scripts(self) -> dict[str, list[str]]:
+    async def _load_scripts(self) -> None:
         self._fence.check()
         missing: dict[str, list[str]] = await self._call("scripts", load_scripts, self._client)
-        first, self._loaded_before = not self._loaded_before, True
-        return {} if first else missing
+        if missing and self._loaded_before:
+            self.losses, self.lost = self.losses + 1, missing
+        self._loaded_before = True
 
     async def _look(self, keys: QueueKeys, lanes: Sequence[str]) -> SeenLimiter:
         async with self._client.pipeline(transaction=False) as pipe:

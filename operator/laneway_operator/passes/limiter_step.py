@@ -45,6 +45,7 @@ class LimiterStep:
         self._clock = clock
         self._known: dict[ObjectKey, QueueConfig] = {}
         self._look_closer: dict[ObjectKey, float] = {}
+        self._losses: dict[ObjectKey, tuple[RedisPeer, int]] = {}
 
     async def __call__(
         self,
@@ -72,20 +73,18 @@ class LimiterStep:
         """The queue is gone."""
         self._known.pop(key, None)
         self._look_closer.pop(key, None)
+        self._losses.pop(key, None)
 
     async def _bring(
         self, key: ObjectKey, body: Body, peer: RedisPeer, server: RedisServer, plan: Plan
     ) -> LimiterFound:
-        reloaded = await peer.ensure_scripts()
+        await peer.ensure_scripts()
+        self._tell_losses(key, body, peer)
         known = self._known.get(key)
         seen = await peer.look(key.namespace, key.name, _lanes(known))
         # First of all whether they fit together: what can't be planned is told, whatever the server is like.
         wanted, tenants = plan(seen.config, frozenset())
         remarks = await peer.check(wanted)
-        for name, scripts in reloaded.items():
-            self._tell(
-                body, Happening.SCRIPTS_LOADED, f"Redis {name} had lost {len(scripts)} scripts, and has them again"
-            )
         config = seen.config
         if not seen.is_(wanted, dict(tenants)) or self._may_drop_lanes(key, wanted):
             config = await write_limiter(server, key.namespace, key.name, plan, seen, self._tools.fence, known=known)
@@ -94,6 +93,15 @@ class LimiterStep:
         assert config is not None
         self._known[key] = config
         return LimiterFound(Finding(_READY, True, Reason.READY, "; ".join(remarks)), config, seen.waiting, seen.running)
+
+    def _tell_losses(self, key: ObjectKey, body: Body, peer: RedisPeer) -> None:
+        """Scripts are the server's, and each queue on it hears that they were gone."""
+        heard = self._losses.get(key)
+        self._losses[key] = (peer, peer.losses)
+        if heard is not None and heard[0] is peer and heard[1] < peer.losses:
+            for name, scripts in peer.lost.items():
+                what = f"Redis {name} had lost {len(scripts)} scripts, and has them again"
+                self._tell(body, Happening.SCRIPTS_LOADED, what)
 
     def _may_drop_lanes(self, key: ObjectKey, config: QueueConfig) -> bool:
         """Whether to look closer: a lane that is gone may be dropped for good once it is empty."""
