@@ -13,6 +13,7 @@ from enum import StrEnum
 from laneway_operator import names
 from laneway_operator.engine.cluster import Cluster
 from laneway_operator.engine.errors import ClusterError, NotFound
+from laneway_operator.engine.served import served_names
 from laneway_operator.keys import Body
 from laneway_operator.permissions import ADAPTER_ROLE, LEASE, Permission, Where, needed
 from laneway_operator.settings import OperatorSettings
@@ -70,19 +71,18 @@ async def check_server(cluster: Cluster) -> Check:
 async def check_kinds(cluster: Cluster) -> list[Check]:
     """Whether Laneway's kinds are served in the version that this operator knows, each with a status."""
     try:
-        served = await cluster.read_path(f"/apis/{names.GROUP}/{names.VERSION}")
-    except NotFound:
-        versions = await _served_versions(cluster)
-        there = f"; served: {', '.join(versions)}" if versions else ""
-        why = f"{names.GROUP}/{names.VERSION} is not served{there}; install the CRDs of this version (crds/)"
-        return [Check(f"CRD {kind}", Result.FAILED, why) for kind in names.OUR_KINDS]
+        found = await served_names(cluster, names.GROUP, names.VERSION)
+        if not found:
+            versions = await _served_versions(cluster)
+            there = f"; served: {', '.join(versions)}" if versions else ""
+            why = f"{names.GROUP}/{names.VERSION} is not served{there}; install the CRDs of this version (crds/)"
+            return [Check(f"CRD {kind}", Result.FAILED, why) for kind in names.OUR_KINDS]
     except ClusterError as error:
         return [Check("CRDs", Result.UNKNOWN, str(error))]
-    found = {entry["name"] for entry in served.get("resources", ())}
     return [_check_kind(kind, found) for kind in names.OUR_KINDS]
 
 
-def _check_kind(kind: str, found: set[str]) -> Check:
+def _check_kind(kind: str, found: frozenset[str]) -> Check:
     plural = names.RESOURCES[kind].plural
     wanted = {plural, f"{plural}/status"} | ({f"{plural}/scale"} if kind == names.POOL else set())
     missing = sorted(wanted - found)
@@ -94,7 +94,7 @@ def _check_kind(kind: str, found: set[str]) -> Check:
 async def _served_versions(cluster: Cluster) -> list[str]:
     try:
         group = await cluster.read_path(f"/apis/{names.GROUP}")
-    except ClusterError:
+    except NotFound:
         return []
     return [version["version"] for version in group.get("versions", ())]
 

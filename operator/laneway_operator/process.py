@@ -24,6 +24,7 @@ from laneway_operator.engine.health import HealthServer, LagWatch
 from laneway_operator.engine.leader import Elector
 from laneway_operator.engine.metrics import OperatorMetrics
 from laneway_operator.engine.queue import WorkQueue
+from laneway_operator.engine.served import unserved
 from laneway_operator.engine.sync import CacheSync
 from laneway_operator.handlers.trim import TRIMMERS
 from laneway_operator.handlers.wake import Waker
@@ -102,8 +103,9 @@ class Operator:
             cluster, self.cache, namespaces=self.settings.namespaces, selectors=selectors,
             every=self.settings.resync, health=self.health,
         )  # fmt: skip
+        resources = [names.RESOURCES[kind] for kind in names.WATCHED_KINDS]
         watches = Watches(
-            config, self.cache, sync, [names.RESOURCES[kind] for kind in names.WATCHED_KINDS],
+            config, self.cache, sync, resources, unserved=lambda: unserved(cluster, resources),
             namespaces=self.settings.namespaces, selectors=selectors, health=self.health,
             count=self.metrics.count_request, reclaim_signals=own_signals(stop.ask, stop.interrupt),
         )  # fmt: skip

@@ -139,3 +139,9 @@ def ledger(envtest: Envtest, namespace: str) -> list[Line]:
     items = envtest.admin.request("GET", f"/api/v1/namespaces/{namespace}/configmaps")["items"]
     items.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
     return [Line(item["data"]["by"], int(item["data"]["epoch"]), int(item["data"]["line"])) for item in items]
+
+
+def ledger_names(envtest: Envtest, namespace: str) -> list[str]:
+    """The names of the ledger's lines: each begins with that of the object that the pass was for."""
+    items = envtest.admin.request("GET", f"/api/v1/namespaces/{namespace}/configmaps")["items"]
+    return [item["metadata"]["name"] for item in items]

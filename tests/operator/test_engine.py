@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.operator.operators import ROOT, install_crds, ledger, ledger_operator, make_queue, until
+from tests.operator.operators import ROOT, install_crds, ledger, ledger_names, ledger_operator, make_queue, until
 
 from laneway_operator import names
 from laneway_operator.apply.events import EventRecorder
@@ -268,6 +268,26 @@ async def test_a_deletion_that_no_watch_has_told_of_is_noticed(
 # -- the process
 
 
+def test_after_a_restart_of_the_api_server_the_watches_go_on(envtest: Envtest, namespace: str, tmp_path: Path) -> None:
+    install_crds(envtest)
+    make_queue(envtest, namespace, "orders")
+    process = ledger_operator(tmp_path, envtest, namespace, "a", every=3600.0)
+    try:
+        until("the object had its pass", lambda: len(ledger(envtest, namespace)) == 1, process=process)
+        envtest.kill()
+        envtest.ensure()
+        make_queue(envtest, namespace, "mail")
+        until(
+            "the new one has its pass",
+            lambda: any(name.startswith("mail-") for name in ledger_names(envtest, namespace)),
+            process=process,
+            seconds=60.0,
+        )
+        assert process.alive
+    finally:
+        process.kill()
+
+
 def test_the_watches_write_nothing_to_the_objects_and_the_process_says_how_it_is(
     envtest: Envtest, namespace: str, tmp_path: Path
 ) -> None:
@@ -350,12 +370,30 @@ def failed(said: Any) -> list[dict[str, str]]:
     return [check for check in said["checks"] if check["result"] != "ok"]
 
 
-def test_the_check_says_that_the_crds_are_missing(tmp_path: Path) -> None:
+def assert_waits_for_crds(bare: Envtest, folder: Path) -> None:
+    """An operator that is there before the CRDs says so, and works once they come."""
+    process = ledger_operator(folder, bare, "default", "early", every=3600.0)
+    try:
+        until("it says what it waits for", lambda: process.said("can't watch yet; it is tried again"), process=process)
+        live, ready = process.ask("/healthz"), process.ask("/readyz")
+        assert live is not None and live.status == 200
+        assert ready is not None and ready.status == 503
+        assert any("TaskQueue" in reason for reason in ready.json["reasons"])
+        install_crds(bare)
+        make_queue(bare, "default", "orders")
+        until("the queue has its pass", lambda: len(ledger(bare, "default")) == 1, process=process)
+        assert process.ready
+    finally:
+        process.kill()
+
+
+def test_before_the_crds_are_there_the_check_says_so_and_the_operator_waits_for_them(tmp_path: Path) -> None:
     from servers.need import require
 
     require("kubernetes")
     with Envtest(dir=tmp_path / "bare") as bare:
         code, said = run_check(bare.kubeconfig, "default")
+        assert_waits_for_crds(bare, tmp_path)
         bare.stop()
         gone, message = run_check(bare.kubeconfig, "default")
     assert code == 1

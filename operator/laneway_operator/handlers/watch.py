@@ -12,7 +12,7 @@ import logging
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import aiohttp
@@ -20,10 +20,12 @@ import kopf
 from kubernetes.aio.client import Configuration
 
 from laneway.kit.health import Health, Mark
+from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
 from laneway_operator.engine.cache import ObjectCache
 from laneway_operator.engine.cluster import RequestCounter
 from laneway_operator.engine.connect import http_session
+from laneway_operator.engine.errors import ClusterError
 from laneway_operator.engine.sync import CacheSync
 from laneway_operator.keys import Body, Resource, key_of, version_of
 
@@ -35,6 +37,9 @@ _CONNECT_TIMEOUT_S = 5.0
 _INACTIVITY_S = 150.0
 _ALLOWED_SILENCE_S = 240.0
 _LIST_CHUNK = 250
+_SERVED_RETRY_S = 2.0
+
+_log = get_logger(__name__)
 
 
 class WatchProgress:
@@ -137,7 +142,8 @@ class _NoMemory(kopf.DiffBaseStorage):
 class Watches(Service):
     """Runs kopf for these resources. ``selectors`` are label selectors per kind; ``namespaces`` empty: all.
 
-    ``reclaim_signals`` is called after kopf has put its own signal handlers in: the process's are ours.
+    kopf looks once for what there is to watch, so it begins only when all are served: ``unserved`` names those that
+    are not. ``reclaim_signals`` is called after kopf has put its own signal handlers in: the process's are ours.
     """
 
     def __init__(
@@ -151,6 +157,7 @@ class Watches(Service):
         selectors: dict[str, str] | None = None,
         health: Health,
         count: RequestCounter,
+        unserved: Callable[[], Awaitable[list[str]]],
         reclaim_signals: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__("watches", health=health, allowed_silence=60.0, grace=3.0)
@@ -163,6 +170,7 @@ class Watches(Service):
         self._reclaim_signals = reclaim_signals
         self._watched = health
         self._count = count
+        self._unserved = unserved
         self._tasks: set[asyncio.Task[Any]] = set()
         self.progress: WatchProgress | None = None
 
@@ -172,6 +180,8 @@ class Watches(Service):
 
     async def run(self) -> None:
         """Runs kopf until told to stop. An end of kopf's own is an error: it is begun anew."""
+        if not await self._all_served():
+            return
         tasks = await kopf.spawn_tasks(
             registry=self._registry(),
             settings=self._settings(),
@@ -194,6 +204,27 @@ class Watches(Service):
                 for task in ended:
                     task.result()
                 raise RuntimeError(f"kopf's {ended[0].get_name()} ended")
+
+    async def _all_served(self) -> bool:
+        """Waits until all kinds are served; False when told to stop before."""
+        said = ""
+        while not self.stopping:
+            self.touch()
+            try:
+                missing = await self._unserved()
+                why = f"not served: {', '.join(missing)}; install Laneway's CRDs (crds/)" if missing else ""
+            except ClusterError as error:
+                why = str(error)
+            if not why:
+                return True
+            if why != said:
+                said = why
+                _log.warning("can't watch yet; it is tried again", reason=why)
+            for resource in self._resources:
+                if self.progress is not None:
+                    self.progress.touch(resource.kind)  # waiting for CRDs is no fault that a restart would cure
+            await self.pause(_SERVED_RETRY_S)
+        return False
 
     async def on_stop(self) -> None:
         """Ends kopf."""
