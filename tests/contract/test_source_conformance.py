@@ -145,6 +145,29 @@ async def test_an_idle_worker_hears_of_a_new_task(ground: Ground) -> None:
     await ground.settle(await ground.bring(1))
 
 
+async def test_an_idle_worker_is_brought_a_new_task(ground: Ground) -> None:
+    await ground.register()
+    assert not (await ground.source.exchange([], 10)).tasks
+    ground.news.clear()
+    ground.source.listen(10)
+    ids = await ground.submit(3)
+    tasks = await ground.bring(3)
+    assert sorted(task.id for task in tasks) == sorted(ids)
+    await ground.settle(tasks)
+    assert (await ground.store.stats()).counts["succeeded"] == 3
+
+
+async def test_an_exchange_while_idle_takes_the_place_of_what_waits(ground: Ground) -> None:
+    await ground.register()
+    for _ in range(3):
+        assert not (await ground.source.exchange([], 10)).tasks
+        ground.source.listen(10)
+    (id_,) = await ground.submit(1)
+    (task,) = await ground.bring(1)
+    assert task.id == id_
+    await ground.settle([task])
+
+
 async def test_an_outcome_that_is_sent_again_is_accepted_once(ground: Ground) -> None:
     await ground.register()
     (id_,) = await ground.submit(1)

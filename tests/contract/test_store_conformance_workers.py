@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.contract.stores import Bench
+import asyncio
 
+import pytest
+from tests.contract.stores import FAST, Bench
+
+from laneway.adapters.redis import RedisStore
+from laneway.adapters.redis.connection import connect
 from laneway.kit.ids import new_incarnation, new_task_id
+from laneway.model.config import QueueConfig
 from laneway.model.record import SUSPECT
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
@@ -29,6 +34,63 @@ async def test_the_same_request_gives_the_same_tasks_again(any_bench: Bench) -> 
     first = await any_bench.store.turn(inc, 1, 2, [])
     again = await any_bench.store.turn(inc, 1, 2, [])
     assert len(first.tasks) == 2 and again.tasks == first.tasks
+
+
+async def test_a_claim_that_waits_is_made_when_there_is_work(any_bench: Bench) -> None:
+    inc = await any_bench.worker(5)
+    await any_bench.quiet()
+    waiting = asyncio.ensure_future(any_bench.store.await_turn(inc, 1, 5, 30.0))
+    await asyncio.sleep(0)
+    ids = await any_bench.submit_many(2)
+    turn = await asyncio.wait_for(waiting, 10.0)
+    tasks = turn.tasks or (await any_bench.store.turn(inc, 2, 5, [])).tasks
+    assert turn.status == "ok" and tasks[0].id == ids[0]
+    assert await any_bench.state(ids[0]) is State.RUNNING
+
+
+async def test_a_claim_that_waited_in_vain_is_made_all_the_same(any_bench: Bench) -> None:
+    inc = await any_bench.worker(5)
+    (id_,) = await any_bench.submit_many(1)
+    await any_bench.quiet()
+    turn = await any_bench.store.await_turn(inc, 1, 5, any_bench.moment)
+    assert [task.id for task in turn.tasks] == [id_]
+
+
+async def test_what_a_waiting_claim_took_is_told_again_under_its_number(any_bench: Bench) -> None:
+    inc = await any_bench.worker(5)
+    await any_bench.submit_many(2)
+    first = await any_bench.store.await_turn(inc, 7, 5, any_bench.moment)
+    assert len(first.tasks) == 2
+    assert (await any_bench.store.turn(inc, 7, 0, [])).tasks == first.tasks
+
+
+async def test_a_waiting_claim_follows_a_new_configuration(any_bench: Bench) -> None:
+    inc = await any_bench.worker(5)
+    store = any_bench.store
+    other = RedisStore(store.server, store.queue, cluster=store.cluster) if isinstance(store, RedisStore) else store
+    await other.configure(QueueConfig(**{**FAST, "max_depth": 99}), {}, expected=None)
+    if other is not store:
+        await other.close()
+    (id_,) = await any_bench.submit_many(1)
+    turn = await any_bench.store.await_turn(inc, 1, 5, any_bench.moment)
+    assert [task.id for task in turn.tasks] == [id_]
+
+
+async def test_a_waiting_claim_is_made_though_the_server_forgot_the_scripts(any_bench: Bench) -> None:
+    inc = await any_bench.worker(5)
+    (id_,) = await any_bench.submit_many(1)
+    if isinstance(any_bench.store, RedisStore):
+        client = connect(any_bench.store.server, cluster=any_bench.store.cluster)
+        await client.script_flush()
+        await client.aclose()
+    turn = await any_bench.store.await_turn(inc, 1, 5, any_bench.moment)
+    assert [task.id for task in turn.tasks] == [id_]
+
+
+async def test_a_worker_that_is_gone_hears_it_from_a_waiting_claim(any_bench: Bench) -> None:
+    inc = await any_bench.worker(5)
+    await any_bench.store.deregister(inc)
+    assert (await any_bench.store.await_turn(inc, 1, 5, any_bench.moment)).status == "gone"
 
 
 async def test_a_replayed_claim_leaves_out_what_is_settled_since(bench: Bench) -> None:

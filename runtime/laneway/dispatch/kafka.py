@@ -114,7 +114,7 @@ class KafkaSource:
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
-    def listen(self) -> None:
+    def listen(self, idle: int = 0) -> None:
         """Records come by themselves."""
 
     async def exchange(self, settled: Sequence[Settlement], want: int) -> Exchange:

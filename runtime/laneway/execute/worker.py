@@ -292,7 +292,8 @@ class Worker:
             if self._stopping:
                 continue  # perhaps that was the last: nothing else would tell
             if want > len(got.tasks):
-                self._source.listen()
+                # (While a handler runs, it may block this loop: then nothing is taken that nobody could start.)
+                self._source.listen(0 if self._executor.busy or got.again_ms >= 0 else want)
             await self._wait(got.again_ms)
 
     async def _wait(self, again_ms: int) -> None:

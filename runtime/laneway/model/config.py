@@ -116,9 +116,10 @@ def encode_config(config: QueueConfig) -> bytes:
     return _encode(config)
 
 
-_NOT_FOR_SCRIPTS = frozenset(
-    "backoff compress_over default_lane durability keep max_payload name prio replicas source tenants version".split()
-)
+_NOT_FOR_SCRIPTS = frozenset({
+    "backoff", "compress_over", "default_lane", "durability", "keep", "max_payload", "name", "prio", "replicas",
+    "source", "tenants", "version",
+})  # fmt: skip
 
 
 def encode_for_scripts(config: QueueConfig) -> bytes:

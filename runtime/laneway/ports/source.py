@@ -50,8 +50,9 @@ class Source(Protocol):
         """
         ...
 
-    def listen(self) -> None:
-        """Says that slots are free and the last exchange brought fewer tasks than wanted."""
+    def listen(self, idle: int = 0) -> None:
+        """Says that slots are free and the last exchange brought fewer tasks than wanted. ``idle``: nothing at all runs
+        here, and so many tasks may be taken on the worker's behalf as soon as there are some."""
         ...
 
     async def exchange(self, settled: Sequence[Settlement], want: int) -> Exchange:

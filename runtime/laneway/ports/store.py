@@ -303,6 +303,14 @@ class TaskStore(Protocol):
         """Waits up to ``timeout`` seconds for a wake token (there is work, or a slot came free)."""
         ...
 
+    async def await_turn(self, inc: bytes, request: int, want: int, timeout: float) -> Turn:
+        """Waits for a wake token, at most ``timeout`` s, and then claims as :meth:`turn` does: in one trip where it can
+        be, so that a task reaches an idle worker with one step less.
+
+        When it is cancelled, or fails, the claim may have been made: a turn with the same request number tells.
+        """
+        ...
+
     async def wait_tend(self, timeout: float) -> bool:
         """Waits up to ``timeout`` seconds for news to the poller's duties (a task was scheduled)."""
         ...

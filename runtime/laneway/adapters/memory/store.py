@@ -238,6 +238,11 @@ class MemoryStore:
         """Waits for a wake token, on this store's clock."""
         return await self._t.work.take(self.clock, timeout)
 
+    async def await_turn(self, inc: bytes, request: int, want: int, timeout: float) -> Turn:
+        """Waits for a wake token, on this store's clock, and claims."""
+        await self.wait_work(timeout)
+        return await self.turn(inc, request, want, ())
+
     async def wait_tend(self, timeout: float) -> bool:
         """Waits for news to the poller's duties, on this store's clock."""
         return await self._t.tend.take(self.clock, timeout)

@@ -58,11 +58,7 @@ class ScriptCaller:
             OutcomeUnknown: the call was sent, and no answer came.
         """
         script = load(name)
-        keys = self._base.get(name)
-        if keys is None:
-            keys = self._base[name] = [self._keys.key(key) for key in script.keys]
-        if script.lanes:
-            keys = keys + self.lanes
+        keys = self._script_keys(script)
         try:
             return await self._execute("EVALSHA", script.sha, len(keys), *keys, *args)
         except NoScriptError:
@@ -74,6 +70,18 @@ class ScriptCaller:
             if not script.idempotent:
                 raise self._unknown(script, error, sent=_was_sent(error)) from error
             return await self._again(script, keys, args, patience, sent=_was_sent(error))
+
+    def command(self, name: str, *args: Argument) -> tuple[Argument, ...]:
+        """The command that runs a script, for those who send it themselves."""
+        script = load(name)
+        keys = self._script_keys(script)
+        return ("EVALSHA", script.sha, len(keys), *keys, *args)
+
+    def _script_keys(self, script: Script) -> list[str]:
+        keys = self._base.get(script.name)
+        if keys is None:
+            keys = self._base[script.name] = [self._keys.key(key) for key in script.keys]
+        return keys + self.lanes if script.lanes else keys
 
     async def _again(
         self, script: Script, keys: list[str], args: Sequence[Argument], patience: float | None, *, sent: bool = False

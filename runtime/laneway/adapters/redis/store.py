@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from laneway.adapters.redis import replies
 from laneway.adapters.redis.calls import Argument, ScriptCaller
@@ -304,16 +304,33 @@ class RedisStore:
     async def wait_work(self, timeout: float) -> bool:
         return await self._pop(self.keys.key("wake"), timeout)
 
+    async def await_turn(self, inc: bytes, request: int, want: int, timeout: float) -> Turn:
+        waiter = self._waiting()
+        if self._config is None or not isinstance(waiter, Wire):
+            await self.wait_work(timeout)
+            return await self.turn(inc, request, want, ())
+        # Redis keeps what follows a blocking command until that is over, and then goes on with it at once.
+        pop = ("BLPOP", self.keys.key("wake"), min(timeout, _LONGEST_WAIT / 2))
+        claim = self._calls.command("claim", self._hash, inc, request, want)
+        reply = await self._command(waiter.execute_both, pop, claim)
+        if reply is None or reply[0] in (b"conf", b"schema"):
+            return await self.turn(inc, request, want, ())
+        return replies.turn(reply)
+
     async def wait_tend(self, timeout: float) -> bool:
         return await self._pop(self.keys.key("wake_tend"), timeout)
 
     async def _pop(self, key: str, timeout: float) -> bool:
-        """A blocking pop on connections of their own, so that no other call waits behind it."""
+        waiter = self._waiting()
+        execute = waiter.execute if isinstance(waiter, Wire) else waiter.execute_command
+        return bool(await self._command(execute, "BLPOP", key, min(timeout, _LONGEST_WAIT / 2)))
+
+    def _waiting(self) -> AnyRedis | Wire:
+        """Connections of their own for what blocks, so that no other call waits behind it."""
         if self._waiter is None:
             client = connect(self.server, timeout=None)
             self._waiter = client if self.cluster else Wire(client, timeout=_LONGEST_WAIT)
-        execute = self._waiter.execute if isinstance(self._waiter, Wire) else self._waiter.execute_command
-        return bool(await self._command(execute, "BLPOP", key, min(timeout, _LONGEST_WAIT / 2)))
+        return self._waiter
 
     # -- dead letters, statistics
 
@@ -388,9 +405,11 @@ class RedisStore:
                     yield blob[i : i + ID_BYTES], state
 
     async def _command(self, command: Any, *args: Any, **options: Any) -> Any:
-        """A plain command, with its errors in Laneway's terms."""
+        """A plain command, with its errors in Laneway's terms; None for a script that the server does not know."""
         try:
             return await command(*args, **options)
+        except NoScriptError:
+            return None
         except AWAY as error:
             raise self._turned_away(error) or Unavailable(f"Redis is away ({error})", 1.0) from error
         except RedisError as error:
