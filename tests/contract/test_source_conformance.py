@@ -168,6 +168,21 @@ async def test_an_exchange_while_idle_takes_the_place_of_what_waits(ground: Grou
     await ground.settle([task])
 
 
+async def test_no_task_is_brought_twice_when_an_exchange_follows_at_once(ground: Ground) -> None:
+    await ground.register()
+    ids = await ground.submit(20)
+    brought: list[Claimed] = []
+    async with asyncio.timeout(WITHIN):
+        while len(brought) < 20:
+            ground.source.listen(4)  # (its claim is not even on its way yet)
+            got = await ground.source.exchange([], 4)
+            await asyncio.sleep(0.02)  # (time for it to bring something after all)
+            brought += got.tasks
+            brought += (await ground.settle(got.tasks)).tasks
+    assert not (await ground.source.exchange([], 4)).tasks
+    assert sorted(task.id for task in brought) == sorted(ids)
+
+
 async def test_an_outcome_that_is_sent_again_is_accepted_once(ground: Ground) -> None:
     await ground.register()
     (id_,) = await ground.submit(1)

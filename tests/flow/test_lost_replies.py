@@ -12,6 +12,7 @@ from tests.flow.conftest import SHORT, NewFlow
 from tests.flow.harness import Flow, until
 
 from laneway.adapters.redis.scripts import load
+from laneway.model.states import State
 from servers.proxy import Command, Fault, RedisProxy
 
 COMMON = [
@@ -96,14 +97,22 @@ async def test_lost_replies_of_every_script_lose_and_double_nothing(
     assert sum(losses.lost.values()) > 2 * len(losses.lost), f"too few replies were lost: {losses.lost}"
     # Work is handed out, and the worker never hears of it: soon it runs all the same.
     fault = redis_proxy.drop_reply(1, calls_of("dispatch" if kafka_or_none else "claim"))
+    # (An idle worker's claim waits in Redis already: the next one is the one to lose.)
+    await flow.submit("work")
+    await until("it is idle again", lambda: _all_ended(flow), 30.0)
     held = await flow.submit("hold", 10)
-    await asyncio.to_thread(fault.wait, 5.0)
+    await asyncio.to_thread(fault.wait, 15.0)
     await until("the worker runs exactly what it holds", lambda: _held_is_known(flow, held), 5.0)
     flow.release()
     stats = await flow.check()
-    assert stats.counts["succeeded"] == 150 and stats.counts["cancelled"] == 10
+    assert stats.counts["succeeded"] == 151 and stats.counts["cancelled"] == 10
     assert len(flow.starts(delayed)) == 20, "a delayed task ran more than once"
     assert not flow.starts(called_off)
+
+
+async def _all_ended(flow: Flow) -> bool:
+    counts = (await flow.stats()).counts
+    return counts["submitted"] == sum(counts[state.label] for state in State if state.final)
 
 
 async def _held_is_known(flow: Flow, held: list[bytes]) -> bool:
@@ -123,7 +132,7 @@ async def test_a_claim_whose_reply_is_lost_is_repeated_and_gives_the_same_tasks(
     for _ in range(10):
         fault = redis_proxy.drop_reply(1, calls_of(name))
         await flow.submit("work", 10, arguments={"ms": 5})
-        await asyncio.to_thread(fault.wait, 5.0)
+        await asyncio.to_thread(fault.wait, 15.0)
     stats = await flow.check()
     assert stats.counts["succeeded"] == 100
     assert len(flow.starts()) == 100, "a task ran twice because its claim was repeated"

@@ -73,6 +73,8 @@ class DirectSource:
     async def _recall(self) -> None:
         """Takes back a claim that still waits. If it was made all the same, the next one, under the same number, is
         answered with its tasks."""
+        # One that was asked for and has not been left yet would go out beside the next, under one number.
+        self._idle = 0
         awaited, self._awaited = self._awaited, None
         if awaited is not None:
             awaited.cancel()

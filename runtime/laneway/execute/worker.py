@@ -291,6 +291,8 @@ class Worker:
                     continue
             if self._stopping:
                 continue  # perhaps that was the last: nothing else would tell
+            if self._news.is_set():
+                continue  # that came meanwhile: a claim left waiting would only be taken back for it
             if want > len(got.tasks):
                 # (While a handler runs, it may block this loop: then nothing is taken that nobody could start.)
                 self._source.listen(0 if self._executor.busy or got.again_ms >= 0 else want)
