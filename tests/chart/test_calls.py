@@ -222,6 +222,27 @@ def test_at_work_the_operator_is_refused_nothing_and_asks_for_all_that_it_was_gi
     assert _granted(Part.OPERATOR) - used <= set(_RARE)
 
 
+def test_pods_that_the_operator_makes_are_let_in_where_only_restricted_ones_are(
+    installed: tuple[str, RunningOperator], cluster: Envtest, redis7_url: str
+) -> None:
+    namespace, _ = installed
+    api = cluster.admin
+    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    api.request("PATCH", f"/api/v1/namespaces/{namespace}", label, content="application/merge-patch+json")
+    base = f"/apis/laneway.dev/v1alpha1/namespaces/{namespace}"
+    about = {"apiVersion": "laneway.dev/v1alpha1", "metadata": {"name": "r"}}
+    queue = {**about, "kind": "TaskQueue", "spec": {"redis": {"url": redis7_url}}}
+    pool = {**about, "kind": "WorkerPool", "spec": {"queueRef": {"name": "r"}, "app": "a:b"}}
+    api.request("POST", f"{base}/taskqueues", queue)
+    api.request("POST", f"{base}/workerpools", pool)
+    for name in ("laneway-r-gateway", "laneway-r-poller", "laneway-r-worker"):
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+        until(f"{name} is there", lambda path=path: api.raw("GET", path)[0] == 200, timeout=40)  # type: ignore[misc]
+        template = api.request("GET", path)["spec"]["template"]
+        pod = {"metadata": {"name": name, "labels": template["metadata"]["labels"]}, "spec": template["spec"]}
+        assert api.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)["metadata"]["name"] == name
+
+
 def test_the_adapter_registers_itself_by_its_own_rights(
     helm_here: Helm, cluster: Envtest, audit_log: Path, tmp_path: Path
 ) -> None:

@@ -96,6 +96,11 @@ def test_the_operator_of_named_namespaces_gets_rights_there_and_none_over_the_cl
     assert {document["kind"] for document in documents} & {"ClusterRoleBinding"} == set()
 
 
+def test_for_named_namespaces_nothing_of_the_whole_cluster_is_needed(helm: Helm) -> None:
+    values = {"watchNamespaces": ["team-a"], "rbac": {"aggregate": False}, "crds": {"enabled": False}}
+    assert [document["kind"] for document in helm.render(values) if "namespace" not in document["metadata"]] == []
+
+
 def test_the_adapter_gets_what_it_needs_and_no_more(helm: Helm) -> None:
     account = _ACCOUNTS[Part.ADAPTER]
     documents = helm.render({"adapter": {"enabled": True}, "rbac": {"aggregate": False}})

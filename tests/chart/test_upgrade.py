@@ -52,14 +52,6 @@ def _uids(cluster: Envtest, namespace: str) -> dict[str, str]:
     return found
 
 
-def _forget(cluster: Envtest, namespace: str) -> None:
-    """Take the finalizers off, as the operator would."""
-    for plural in _OBJECTS:
-        path = f"/apis/laneway.dev/v1alpha1/namespaces/{namespace}/{plural}/kept"
-        patch = {"metadata": {"finalizers": None}}
-        cluster.admin.request("PATCH", path, patch, content="application/merge-patch+json")
-
-
 def test_an_upgrade_keeps_every_object_and_the_pods_selectors(
     helm_here: Helm, cluster: Envtest, tmp_path: Path
 ) -> None:
@@ -68,18 +60,15 @@ def test_an_upgrade_keeps_every_object_and_the_pods_selectors(
     before = _create(cluster, namespace)
     deployment = f"/apis/apps/v1/namespaces/{namespace}/deployments/laneway-operator"
     selector = cluster.admin.request("GET", deployment)["spec"]["selector"]
-    try:
-        helm_here.must("upgrade", "laneway", str(CHART), "--namespace", namespace, values={"replicas": 2})
-        assert _uids(cluster, namespace) == before
-        after = cluster.admin.request("GET", deployment)
-        assert (after["spec"]["selector"], after["spec"]["replicas"]) == (selector, 2)
-        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-        for crd in cluster.admin.request("GET", _CRDS)["items"]:
-            assert crd["metadata"]["labels"]["helm.sh/chart"] == f"laneway-{version}"
-        with pytest.raises(KubeError, match="not found"):
-            cluster.admin.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/gone")
-    finally:
-        _forget(cluster, namespace)
+    helm_here.must("upgrade", "laneway", str(CHART), "--namespace", namespace, values={"replicas": 2})
+    assert _uids(cluster, namespace) == before
+    after = cluster.admin.request("GET", deployment)
+    assert (after["spec"]["selector"], after["spec"]["replicas"]) == (selector, 2)
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    for crd in cluster.admin.request("GET", _CRDS)["items"]:
+        assert crd["metadata"]["labels"]["helm.sh/chart"] == f"laneway-{version}"
+    with pytest.raises(KubeError, match="not found"):
+        cluster.admin.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/gone")
 
 
 def test_uninstalling_leaves_what_people_made_and_installing_again_takes_it_up(
@@ -88,17 +77,14 @@ def test_uninstalling_leaves_what_people_made_and_installing_again_takes_it_up(
     namespace = cluster.create_namespace()
     helm_here.must("install", "laneway", str(CHART), "--namespace", namespace)
     before = _create(cluster, namespace)
-    try:
-        told = helm_here.run("uninstall", "laneway", "--namespace", namespace)
-        assert told.returncode == 0, told.stderr
-        assert "[CustomResourceDefinition] taskqueues.laneway.dev" in told.stdout + told.stderr
-        assert _uids(cluster, namespace) == before
-        deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-        assert cluster.admin.request("GET", deployments)["items"] == []
-        helm_here.must("install", "laneway", str(CHART), "--namespace", namespace)
-        assert _uids(cluster, namespace) == before
-    finally:
-        _forget(cluster, namespace)
+    told = helm_here.run("uninstall", "laneway", "--namespace", namespace)
+    assert told.returncode == 0, told.stderr
+    assert "[CustomResourceDefinition] taskqueues.laneway.dev" in told.stdout + told.stderr
+    assert _uids(cluster, namespace) == before
+    deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    assert cluster.admin.request("GET", deployments)["items"] == []
+    helm_here.must("install", "laneway", str(CHART), "--namespace", namespace)
+    assert _uids(cluster, namespace) == before
 
 
 def test_definitions_that_are_not_kept_go_with_the_release(helm_here: Helm, cluster: Envtest) -> None:
