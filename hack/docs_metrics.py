@@ -1,6 +1,6 @@
-"""Writes docs/reference/metrics.md from the catalogue of metrics in laneway.kit.metrics.
+"""Writes docs/reference/metrics.md from the catalogues in laneway.kit.metrics and laneway_operator.engine.metrics.
 
-Run it after changing the catalogue: python hack/docs_metrics.py
+Run it after changing one: python hack/docs_metrics.py
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from laneway.kit.metrics import CATALOGUE, OTHER, MetricDef
+from laneway_operator.engine.metrics import CATALOGUE as OPERATOR
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "metrics.md"
 
@@ -50,10 +51,12 @@ def page() -> str:
         parts += [_row(metric) for metric in group]
     if left:
         raise SystemExit(f"no group of the page takes {[metric.name for metric in left]}")
+    parts.append("\n## The operator\n\n| metric | kind | labels | from | meaning |\n|---|---|---|---|---|\n")
+    parts += [_row(metric) for metric in OPERATOR]
     parts.append("\n## Buckets\n\n| metric | upper bounds |\n|---|---|\n")
     parts += [
         f"| `{metric.name}` | {', '.join(f'{bound:g}' for bound in metric.buckets)} |\n"
-        for metric in CATALOGUE
+        for metric in (*CATALOGUE, *OPERATOR)
         if metric.kind == "histogram"
     ]
     return "".join(parts)

@@ -158,7 +158,7 @@ class Operator:
     async def _lead(self, epoch: int) -> None:
         """While this process leads: every object has a pass, and then whenever it is woken."""
         await self.cache.wait_synced()
-        self.work.renew()
+        await self.work.renew()
         self.queue.clear()
         for kind in names.OUR_KINDS:
             for key in self.cache.keys(kind):

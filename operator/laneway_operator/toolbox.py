@@ -56,7 +56,7 @@ class Work(Protocol):
         """Loops that run while this process leads, such as the watch of depths. They are started when it begins
         to lead, and stopped, and made anew by :meth:`renew`, when it ends."""
 
-    def renew(self) -> None:
+    async def renew(self) -> None:
         """Forgets what was known under an earlier leadership: another process may have changed all of it."""
 
     async def close(self) -> None:

@@ -34,11 +34,15 @@ class AllPasses:
         self._tools = tools
         self._files = PrivateFiles()
         self._peers = Peers(tools.fence, tools.metrics, machine_clock)
-        self.renew()
+        self._make()
 
-    def renew(self) -> None:
+    async def renew(self) -> None:
         """Forgets what was known under an earlier leadership. (Clients of servers are kept: what they read is never
         old for long.)"""
+        await self._scaler.close()
+        self._make()
+
+    def _make(self) -> None:
         tools = self._tools
         manifests, live = Manifests(), LiveQueues()
         servers = ServerReader(Secrets(tools.cluster, machine_clock), self._files, tools.settings)

@@ -47,7 +47,7 @@ class LedgerWork:
         )
         return self._every
 
-    def renew(self) -> None:
+    async def renew(self) -> None:
         """Nothing was known."""
 
     async def close(self) -> None:

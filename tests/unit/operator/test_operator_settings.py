@@ -1,4 +1,4 @@
-"""The operator's settings and its command line: what is wrong is said before anything starts."""
+"""The operator's settings, metrics and command line: what is wrong is said before anything starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
 
+from laneway_operator.engine.metrics import CATALOGUE, OperatorMetrics
 from laneway_operator.main import main
 from laneway_operator.settings import OperatorSettings, SecretRef, default_identity, secret_ref, unique_identity
 
@@ -75,3 +77,15 @@ def test_without_a_cluster_it_says_where_it_looked(tmp_path: Any) -> None:
     result = CliRunner().invoke(main, ["check", "--kubeconfig", str(tmp_path / "none")])
     assert result.exit_code == 5
     assert "no kubeconfig at" in result.output
+
+
+def test_each_metric_of_the_catalogue_is_exposed_and_no_other() -> None:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry)
+    metrics.watch_queue(lambda: 3.0, lambda: 1.5)
+    exposed = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    assert exposed == {metric.name for metric in CATALOGUE}
+    assert registry.get_sample_value("laneway_operator_queue_depth") == 3.0
+    metrics.count_pass("TaskQueue", "done", 0.02)
+    labels = {"kind": "TaskQueue", "result": "done"}
+    assert registry.get_sample_value("laneway_operator_reconciles_total", labels) == 1.0
