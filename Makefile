@@ -8,10 +8,10 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check crds bench parts-up parts-down images bench-operator
+.PHONY: help setup demo up test check crds bench parts-up parts-down images bench-operator e2e
 
 help:        ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv with Laneway and all that developing it needs
 
@@ -56,6 +56,9 @@ cluster: $(STAMP)  ## start a Kubernetes cluster on this machine (KUBECONFIG, ki
 
 cluster-down: $(STAMP)  ## end the cluster that `make cluster` started
 	$(BIN)/python hack/cluster down
+
+e2e: $(STAMP)  ## run the end-to-end tests on a cluster (KUBECONFIG, kind, or a node of our own); ARGS="-k name" chooses
+	$(BIN)/python hack/e2e $(ARGS)
 
 # The stamp makes this quick while neither file changes. Build tools come first, pinned like the rest,
 # so that building Laneway itself needs no isolated environment with versions of its own.

@@ -18,7 +18,7 @@ from tests.e2e.queues import LEDGER, QUICKSTART, Queue, start_client
 from tests.e2e.report import Report
 from tests.e2e.settings import ENV, Run
 
-from servers.clusters import Cluster, choose
+from servers.clusters import Cluster, GivenCluster, KindCluster, NodeCluster
 
 #: Each works on what those before it have left.
 _ORDER = (
@@ -80,9 +80,12 @@ def report(run: Run) -> Report:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster(run: Run) -> Cluster:
     """The cluster that is up."""
-    return choose(Path(__file__).parents[2] / ".cluster")
+    folder = Path(__file__).parents[2] / ".cluster"
+    if run.kind == "given":
+        return GivenCluster(Path(os.environ["KUBECONFIG"]))
+    return KindCluster(folder) if run.kind == "kind" else NodeCluster(folder)
 
 
 @pytest.fixture(scope="session")

@@ -38,11 +38,12 @@ def prefix_of(cluster: Cluster) -> str:
     return registry
 
 
-def plan(cluster: Cluster, results: Path) -> Run:
+def plan(cluster: Cluster, results: Path, *, throwaway: bool) -> Run:
     """The names of all images."""
     prefix = prefix_of(cluster)
     homemade_services = isinstance(cluster, NodeCluster)
     return Run(
+        kind=cluster.kind,
         results=str(results),
         runtime=f"{prefix}/laneway-runtime:e2e",
         runtime_next=f"{prefix}/laneway-runtime:e2e-next",
@@ -52,6 +53,7 @@ def plan(cluster: Cluster, results: Path) -> Run:
         dev_redis=homemade.IMAGES["dev-redis"].name if homemade_services else "redis:7.4",
         dev_kafka=homemade.IMAGES["dev-kafka"].name if homemade_services else "apache/kafka:4.1.0",
         dev_user=int(homemade.USER.split(":")[0]) if homemade_services else None,
+        throwaway=throwaway,
     )
 
 

@@ -20,7 +20,8 @@ ADAPTER = "app.kubernetes.io/component=adapter"
 
 
 class Installation:
-    """One release. At the end of the `with` block nothing of it is left, however it went."""
+    """One release. At the end of the `with` block nothing of it is left, however it went, unless the cluster itself
+    goes now."""
 
     def __init__(self, names: Run, kube: Kube) -> None:
         self._names = names
@@ -34,7 +35,8 @@ class Installation:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._clear()
+        if not self._names.throwaway:
+            self._clear()
 
     def install(self) -> None:
         """Install the chart, and wait until what it runs is ready."""

@@ -28,13 +28,18 @@ _FAILURES = (BuildFailed, ClusterFailed, CommandFailed, ServerFailed, images.NoR
 _TEST_TIMEOUT_S = 240
 
 
-#: The images of an earlier run are taken as they are, and a cluster that was up already has them: for work on the
-#: tests themselves.
 REUSE = "--reuse-images"
+_REUSE_HELP = (
+    "the images of an earlier run are taken as they are, and a cluster that was up already has them;\n"
+    "for work on the tests themselves"
+)
 
 
-def main(argv: Sequence[str], root: Path) -> int:
+def main(argv: Sequence[str], root: Path, about: str) -> int:
     """Run it; the exit code is pytest's, 1 if it could not begin, 130 after Ctrl-C."""
+    if {"-h", "--help"} & set(argv):
+        print(f"{about}\n{REUSE}: {_REUSE_HELP}")
+        return 0
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,7 +65,8 @@ def _run(argv: Sequence[str], root: Path, cluster: Cluster, report: Report, *, r
     if ours and (lacks := cluster.lacks()):
         kind = "CI has to run these tests" if in_ci() else "the end-to-end tests need a cluster"
         raise ClusterFailed("\n".join([f"{kind}, and none can be started here ({cluster.kind}):", *lacks]))
-    names = images.plan(cluster, report.path)
+    throwaway = ours and not isinstance(cluster, GivenCluster)
+    names = images.plan(cluster, report.path, throwaway=throwaway)
     try:
         if ours or not reuse:
             _prepare(root, cluster, names, report, reuse)
@@ -68,7 +74,7 @@ def _run(argv: Sequence[str], root: Path, cluster: Cluster, report: Report, *, r
     finally:
         # Once begun, it is done to its end, whoever asks again.
         with _uninterrupted(), report.timed("take all away"):
-            if ours and not isinstance(cluster, GivenCluster):
+            if throwaway:
                 _cluster(root, "down")
 
 

@@ -23,6 +23,8 @@ KAFKA = f"laneway-dev-kafka.{SYSTEM}.svc:9092"
 class Run:
     """What `hack/e2e` has prepared."""
 
+    kind: str
+    """Which kind of cluster it is: given, kind or node."""
     results: str
     """The file to which steps and figures are written, as lines of JSON."""
     runtime: str
@@ -36,6 +38,8 @@ class Run:
     dev_kafka: str
     dev_user: int | None
     """Whom the images of the development services run as; None: as the chart says."""
+    throwaway: bool
+    """True if the cluster ends with the run, and all that is in it."""
 
     def to_env(self) -> str:
         """For the variable `ENV`."""

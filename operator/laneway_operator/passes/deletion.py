@@ -121,10 +121,21 @@ class Deletion:
                     await kafka.delete(present)
             except (Unavailable, ConfigError) as error:
                 problems.append(str(error))
-        # What still stops may write a last time: so once more, until there is nothing.
+        # What still stops may write a last time: so once more, until it is gone, and there is nothing.
+        if stopping := self._stopping(key):
+            problems.append(f"still stopping: {', '.join(stopping)}")
         if erased := await erase_queue(servers.redis, key.namespace, key.name, self._tools.fence):
             problems.append(f"{erased} keys in Redis were just deleted; looking once more")
         return "; ".join(problems)
+
+    def _stopping(self, key: ObjectKey) -> list[str]:
+        """The pods of the queue's own parts that are there yet."""
+        pods = self._tools.cache.find("queue", key.namespace, key.name, names.POD)
+        return [
+            pod["metadata"]["name"]
+            for pod in pods
+            if pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL) in ("gateway", "poller")
+        ]
 
     def _tell_what_was_deleted(self, body: Body) -> None:
         if (body.get("spec") or {}).get("deletionPolicy") == "Delete":
