@@ -106,7 +106,7 @@ class Happening(StrEnum):
     TOPIC_CONFIGURED = "TopicConfigured", "Settings of a topic that were not as asked for were set."
     SCRIPTS_LOADED = "ScriptsLoaded", "Redis had lost scripts, and has them again."
     LIMITER_CONFIGURED = "LimiterConfigured", "The live configuration in Redis was written."
-    OBJECTS_APPLIED = "ObjectsApplied", "Objects that were missing or different were applied."
+    OBJECTS_APPLIED = "ObjectsApplied", "Objects that had gone, or were not as asked for, were applied."
     QUEUE_ERASED = "QueueErased", "The queue's topics and its data in Redis were deleted (deletionPolicy: Delete)."
     CLEANUP_ABANDONED = "CleanupAbandoned", "A deleted queue was let go with things left behind; the event names them."
 

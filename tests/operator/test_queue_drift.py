@@ -99,6 +99,9 @@ def test_a_deleted_object_is_made_again(world: World, queue: str, kind: str, par
     until(f"another {kind}", lambda: (
         (found := world.find(kind, name)) is not None and found["metadata"]["uid"] != before
     ))  # fmt: skip
+    until("an event says so", lambda: any(
+        reason == "ObjectsApplied" and f"{kind} {name}" in message for _, reason, message in world.events(queue)
+    ))  # fmt: skip
 
 
 def test_an_emptied_redis_is_configured_again(world: World, redis7: RedisServer, limiter: Limiter) -> None:

@@ -45,12 +45,16 @@ async def write_limiter(
         NotLeading: nothing was written.
     """
 
-    async def write(store: RedisStore) -> QueueConfig:
+    def fenced(current: QueueConfig | None, empty: frozenset[str]) -> tuple[QueueConfig, Mapping[str, TenantConfig]]:
+        """It is asked right before each attempt to write, and there may be several."""
         fence.check()
+        return plan(current, empty)
+
+    async def write(store: RedisStore) -> QueueConfig:
         if seen.whole:
-            return await apply_configuration(store, plan)
+            return await apply_configuration(store, fenced)
         # One owner writes the configuration, and that is the operator: what does not fit together is replaced.
-        config, tenants = plan(known or seen.config, frozenset())
+        config, tenants = fenced(known or seen.config, frozenset())
         await store.configure(config, dict(tenants), expected=None)
         return config
 

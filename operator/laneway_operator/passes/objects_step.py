@@ -46,6 +46,7 @@ async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> 
         key = key_of(body)
         if key.kind in names.OWNED_KINDS and key not in keep:
             await delete_if_owned(tools.cluster, tools.cache, key, uid)
-    if applied:
+    # The first time goes without saying; hundreds of new queues would else be as many events more.
+    if applied and (owner.get("status") or {}).get("observedGeneration"):
         tools.events.emit(owner, EventType.NORMAL, Happening.OBJECTS_APPLIED, f"applied {', '.join(applied)}")
     return found
