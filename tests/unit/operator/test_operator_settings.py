@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
+import docs_cli
 from laneway_operator.engine.metrics import CATALOGUE, OperatorMetrics
 from laneway_operator.main import main
 from laneway_operator.settings import OperatorSettings, SecretRef, default_identity, secret_ref, unique_identity
@@ -89,3 +90,7 @@ def test_each_metric_of_the_catalogue_is_exposed_and_no_other() -> None:
     metrics.count_pass("TaskQueue", "done", 0.02)
     labels = {"kind": "TaskQueue", "result": "done"}
     assert registry.get_sample_value("laneway_operator_reconciles_total", labels) == 1.0
+
+
+def test_the_reference_page_is_what_the_commands_generate() -> None:
+    assert docs_cli.OPERATOR_PAGE.read_text("utf-8") == docs_cli.operator_page(), "run: python hack/docs_cli.py"
