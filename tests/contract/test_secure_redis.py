@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.secured import RUNTIME_PASSWORD, allow, redis_as, redis_commands, redis_user
+from tests.secured import OPERATOR_PASSWORD, RUNTIME_PASSWORD, allow, redis_as, redis_commands, redis_user
 
 from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.scripts import lua_root
@@ -41,7 +41,8 @@ async def refused() -> AsyncIterator[Callable[[Address], Any]]:
                 with pytest.raises(Unavailable) as caught:
                     await call()
                 said.append(str(caught.value))
-        assert all("nothing was changed" in text or text == said[0] for text in said), said
+        # (a server that refuses a client's certificate is heard or only seen to leave, as chance has it)
+        assert len(set(said)) == 1 or all("LANEWAY_REDIS_CERT_FILE" in text for text in said), said
         return said[0]
 
     yield why
@@ -117,8 +118,7 @@ def test_the_docs_name_each_command_of_the_scripts_and_no_other() -> None:
     assert redis_commands("operator") == found | connection | scripts | {"scan", "unlink", "config|get"}
 
 
-async def test_each_command_of_the_docs_is_needed_by_a_test_of_scripts_or_of_a_connection() -> None:
-    assert "flushall" not in redis_commands("runtime")
+def test_the_docs_allow_no_whole_category() -> None:
     assert not any(command.startswith("@") for command in redis_commands("runtime") | redis_commands("operator"))
 
 
@@ -127,7 +127,7 @@ async def test_the_docs_users_reach_a_whole_cluster(redis_cluster: RedisCluster,
     for node in redis_cluster.nodes:
         allow(node, f"{redis_user('operator')} {more}")
         node.command("ACL LOG RESET")
-    store = RedisStore(Address(cluster_url, "laneway-operator", "operator-55b0a2f4", cluster=True), "q", patience=1.0)
+    store = RedisStore(Address(cluster_url, "laneway-operator", OPERATOR_PASSWORD, cluster=True), "q", patience=1.0)
     try:
         assert len(await store.ensure_scripts()) == len(redis_cluster.nodes)
         assert await store.configure(QueueConfig(), {}, expected=None)
@@ -306,3 +306,24 @@ async def test_a_renewed_certificate_is_taken_by_new_connections(
             await store.config()
     finally:
         await store.close()
+
+
+async def test_the_docs_users_are_taken_by_each_version_of_redis(redis_server: RedisServer) -> None:
+    for name in ("runtime", "operator"):
+        allow(redis_server, redis_user(name))
+    operator = RedisStore(Address(redis_server.url, "laneway-operator", OPERATOR_PASSWORD), "q")
+    store = RedisStore(Address(redis_server.url, "laneway-runtime", RUNTIME_PASSWORD), "q")
+    try:
+        assert await operator.configure(QueueConfig(), {}, expected=None)
+        (got,) = await Submitter(store).submit_many([NewTask(type="t")])
+        assert not isinstance(got, Exception)
+        assert await store.check_server() == await operator.check_server() == []
+        assert (await store.stats()).counts["queued"] == 1
+        with pytest.raises(Unavailable, match="does not allow it to the user 'laneway-runtime'"):
+            await store.erase()
+        assert await operator.erase() > 0
+    finally:
+        await store.close()
+        await operator.close()
+        for name in ("runtime", "operator"):
+            redis_server.command(f"ACL DELUSER laneway-{name}")
