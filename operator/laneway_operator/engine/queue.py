@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from laneway.kit.logs import get_logger
-from laneway_operator.engine.errors import NotLeading
+from laneway_operator.engine.errors import ClusterError, NotLeading
 from laneway_operator.keys import ObjectKey
 
 _log = get_logger(__name__)
@@ -135,8 +135,8 @@ class WorkQueue:
     # ------------------------------------------------------------------------------------------- running
 
     async def run(self) -> None:
-        """Runs passes until cancelled (which cancels the passes as well) or told to :meth:`finish`."""
-        self._accepting = True
+        """Runs passes until cancelled (which cancels the passes as well) or told to :meth:`finish`. May be called
+        again, for the next term, but not after ``finish``: then it returns at once."""
         try:
             while self._accepting:
                 await self._wait_for_room()
@@ -220,27 +220,31 @@ class WorkQueue:
     async def _one(self, key: ObjectKey) -> None:
         began = self._now()
         result, after = "cancelled", None
+        limit = asyncio.timeout(self._pass_timeout)
         try:
-            async with asyncio.timeout(self._pass_timeout):
+            async with limit:
                 after = await self._passes[key.kind](key)
             result = "done"
             self._failures.pop(key, None)
         except NotLeading:
             result = "fenced"  # whoever leads now looks at all objects anyway
-        except TimeoutError:
-            result, after = "timeout", self._backoff(key)
-            _log.error("pass took too long", object=str(key), allowed=self._pass_timeout, again_in=round(after, 1))
         except Exception as error:
-            result, after = "failed", self._backoff(key)
-            _log.error(
-                "pass failed; it is tried again", object=str(key), error=str(error), again_in=round(after, 1),
-                failures=self._failures[key], exc_info=True,
-            )  # fmt: skip
+            result, after = "timeout" if limit.expired() else "failed", self._backoff(key)
+            self._tell(key, result, error, after)
         finally:
             del self._running[key]
             self._observe(key.kind, result, self._now() - began)
             self.on_progress()
             self._requeue(key, after)
+
+    def _tell(self, key: ObjectKey, result: str, error: Exception, after: float) -> None:
+        said = {"object": str(key), "again_in": round(after, 1), "failures": self._failures[key]}
+        if result == "timeout":
+            _log.error("pass took too long; it is tried again", allowed=self._pass_timeout, **said)
+        elif isinstance(error, ClusterError):  # the API server's answer says it all
+            _log.warning("pass failed; it is tried again", error=str(error), **said)
+        else:
+            _log.error("pass failed; it is tried again", error=str(error), exc_info=True, **said)
 
     def _requeue(self, key: ObjectKey, after: float | None) -> None:
         if key in self._again:

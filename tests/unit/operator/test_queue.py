@@ -192,6 +192,20 @@ async def test_a_pass_that_takes_too_long_is_cancelled_counted_and_tried_again()
     assert passes.ended[0] == ("TaskQueue", "timeout")
 
 
+async def test_a_time_out_inside_a_pass_is_a_failure_of_the_pass_and_not_its_own_time() -> None:
+    passes = Passes()
+
+    def outcome(key: ObjectKey) -> float | None:
+        raise TimeoutError("Redis took too long")
+
+    passes.returns = outcome
+    passes.queue.wake(key("a"))
+    async with passes.running():
+        await passes.next()
+        await idle(passes)
+    assert passes.ended == [("TaskQueue", "failed")]
+
+
 async def test_a_pass_that_may_not_write_is_no_failure_and_is_not_repeated() -> None:
     passes = Passes()
 
@@ -222,6 +236,14 @@ async def test_finish_lets_passes_end_and_begins_no_more() -> None:
     await run
     assert passes.ended == [("TaskQueue", "done")] * 2
     assert passes.queue.depth == 1
+
+
+async def test_after_finish_nothing_begins_any_more_even_in_a_new_term() -> None:
+    passes = Passes()
+    assert await passes.queue.finish(1.0)
+    passes.queue.wake(key("a"))
+    await passes.queue.run()
+    assert (passes.ended, passes.queue.depth) == ([], 1)
 
 
 async def test_finish_cancels_what_does_not_end_within_the_grace() -> None:
