@@ -9,9 +9,11 @@ from tests.operator.limiter import Limiter
 from tests.operator.running import World, until
 from tests.operator.topics import TestTopics
 
+from laneway.model.servers import RedisServer as Server
 from laneway.model.topics import TopicSpec
 from servers.kafka import KafkaServer
 from servers.redis import RedisServer
+from servers.redis_cluster import RedisCluster
 
 Object = dict[str, Any]
 
@@ -270,3 +272,17 @@ def test_nothing_is_written_while_nothing_changes(world: World, redis: RedisServ
         > passes + queues
     ), timeout=40)  # fmt: skip
     assert world.get("TaskQueue", "idle")["metadata"]["resourceVersion"] == before
+
+
+def test_a_queue_on_a_redis_cluster_has_its_scripts_on_every_primary(world: World, redis_cluster: RedisCluster) -> None:
+    world.create("TaskQueue", "slots", {"redis": {"url": redis_cluster.url, "topology": "Cluster"}})
+    world.told("TaskQueue", "slots", "LimiterReady", "True")
+    server = Server(redis_cluster.url, cluster=True)
+    limiter = Limiter(server, world.namespace, "slots")
+    assert limiter.config() is not None
+    for node in redis_cluster.nodes:
+        assert Limiter(node.url, world.namespace, "slots").scripts_there()
+    env = world.applied("Deployment", "laneway-slots-gateway")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "LANEWAY_CLUSTER", "value": "true"} in env
+    redis_cluster.flush()
+    until("it is configured again", limiter.config)

@@ -23,7 +23,7 @@ _LONG_S = 40.0
 
 @dataclass
 class Outage:
-    """``lost``, ``hang-0`` to ``hang-19`` and ``nokafka`` are queues whose server is away."""
+    """``lost``, ``hang-0`` to ``hang-19`` and ``unsent`` are queues whose server is away."""
 
     world: World
     killed: RedisServer
@@ -50,14 +50,14 @@ def outage(
         for name in _HANGING:
             world.create("TaskQueue", name, {"redis": {"url": hanging.url}})
         of_kafka = {"bootstrapServers": [kafka.bootstrap], "partitions": 2}
-        world.create("TaskQueue", "nokafka", {"redis": {"url": redis7.url}, "kafka": of_kafka})
+        world.create("TaskQueue", "unsent", {"redis": {"url": redis7.url}, "kafka": of_kafka})
         world.run_queue("lost")
         world.told("PriorityLane", "lost-a", "Ready", "True")
-        world.run_queue("nokafka")
+        world.run_queue("unsent")
         for name in _HANGING:
             world.told("TaskQueue", name, "LimiterReady", "True")
         gateways = {name: world.get("Deployment", f"laneway-{name}-gateway")["metadata"]["uid"]
-                    for name in ("lost", "hang-0", "nokafka")}  # fmt: skip
+                    for name in ("lost", "hang-0", "unsent")}  # fmt: skip
         killed.kill()
         hanging.pause()
         kafka.pause()
@@ -82,8 +82,8 @@ def test_a_lane_says_that_its_queue_can_not_be_reached(outage: Outage) -> None:
 
 
 def test_a_kafka_that_is_away_is_told_with_the_topics_as_last_seen(outage: Outage) -> None:
-    assert "Kafka" in outage.condition("nokafka", "TopicsReady", "False", "DependencyUnavailable")["message"]
-    topics = outage.world.get("TaskQueue", "nokafka")["status"]["topics"]
+    assert "Kafka" in outage.condition("unsent", "TopicsReady", "False", "DependencyUnavailable")["message"]
+    topics = outage.world.get("TaskQueue", "unsent")["status"]["topics"]
     assert [(topic["partitions"], topic["owned"]) for topic in topics] == [(2, True), (1, True), (1, True)]
 
 
@@ -99,8 +99,8 @@ def test_nothing_is_torn_down_and_pods_need_not_wait(outage: Outage) -> None:
 
 
 def test_the_limiter_does_not_wait_for_kafka(outage: Outage) -> None:
-    outage.world.patch("TaskQueue", "nokafka", {"spec": {"limits": {"maxDepth": 11}}})
-    limiter = Limiter(outage.fine.url, outage.world.namespace, "nokafka")
+    outage.world.patch("TaskQueue", "unsent", {"spec": {"limits": {"maxDepth": 11}}})
+    limiter = Limiter(outage.fine.url, outage.world.namespace, "unsent")
     until("the limiter follows", lambda: (config := limiter.config()) is not None and config.max_depth == 11)
 
 
@@ -128,10 +128,10 @@ def test_a_redis_that_is_back_is_configured_as_was_asked_for_meanwhile(recovered
 
 
 def test_a_kafka_that_is_back_is_used_again(recovered: Outage) -> None:
-    recovered.condition("nokafka", "TopicsReady", "True")
-    recovered.world.patch("TaskQueue", "nokafka", {"spec": {"kafka": {"partitions": 4}}})
+    recovered.condition("unsent", "TopicsReady", "True")
+    recovered.world.patch("TaskQueue", "unsent", {"spec": {"kafka": {"partitions": 4}}})
     until("the topic has grown",
-          lambda: recovered.world.get("TaskQueue", "nokafka")["status"]["topics"][0]["partitions"] == 4)  # fmt: skip
+          lambda: recovered.world.get("TaskQueue", "unsent")["status"]["topics"][0]["partitions"] == 4)  # fmt: skip
 
 
 def test_the_operator_stays_well_through_all_of_this(recovered: Outage) -> None:

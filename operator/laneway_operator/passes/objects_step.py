@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from laneway_operator import names
-from laneway_operator.apply.objects import apply_if_different, delete_if_owned
-from laneway_operator.conditions import ConditionType, EventType, Happening
+from laneway_operator.apply.objects import ForeignObject, apply_if_different, delete_if_owned
+from laneway_operator.conditions import ConditionType, EventType, Happening, Reason
 from laneway_operator.engine.errors import Unreachable
-from laneway_operator.keys import Body, key_of
+from laneway_operator.keys import Body, ObjectKey, key_of
 from laneway_operator.passes.troubles import TROUBLES, finding_of
 from laneway_operator.plan.status import Finding
 from laneway_operator.toolbox import Toolbox
@@ -19,6 +19,7 @@ _CONDITIONS: Final = {
     "poller": ConditionType.POLLER_AVAILABLE,
     "worker": ConditionType.WORKERS_AVAILABLE,
 }
+_LEFTOVER: Final = "waits until {key} is gone, which belonged to a deleted object of this name"
 
 
 async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> dict[str, Finding]:
@@ -39,7 +40,11 @@ async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> 
             raise
         except TROUBLES as error:
             component = desired["metadata"]["labels"][names.COMPONENT_LABEL]
-            found.setdefault(component, finding_of(_CONDITIONS[component], error))
+            if isinstance(error, ForeignObject) and _of_a_predecessor(tools, key, owner):
+                finding = Finding(_CONDITIONS[component], False, Reason.PROGRESSING, _LEFTOVER.format(key=key))
+            else:
+                finding = finding_of(_CONDITIONS[component], error)
+            found.setdefault(component, finding)
     uid = owner["metadata"]["uid"]
     keep = {key_of(desired) for desired in wanted}
     for body in tools.cache.owned_by(uid):
@@ -50,3 +55,12 @@ async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> 
     if applied and (owner.get("status") or {}).get("observedGeneration"):
         tools.events.emit(owner, EventType.NORMAL, Happening.OBJECTS_APPLIED, f"applied {', '.join(applied)}")
     return found
+
+
+def _of_a_predecessor(tools: Toolbox, key: ObjectKey, owner: Body) -> bool:
+    """Whether an object belongs to one that had the owner's kind and name and was deleted."""
+    live = tools.cache.get(key)
+    return live is not None and any(
+        (one.get("kind"), one.get("name")) == (owner["kind"], owner["metadata"]["name"])
+        for one in live["metadata"].get("ownerReferences", ())
+    )
