@@ -6,8 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.e2e.nodes import tag_image
 from tests.e2e.settings import Run
 
 from image_build.builders import Buildah, choose
@@ -68,18 +70,22 @@ def build(root: Path, names: Run, cluster: Cluster, say: Say) -> None:
     run(argv, cwd=root)
     for version, name in (("1", names.handlers), ("2", names.handlers_next)):
         _build_handlers(root, names.runtime, version, name)
-    program = "buildah" if isinstance(choose("auto"), Buildah) else "docker"
-    run([program, "tag", names.runtime, names.runtime_next])
 
 
-def load(names: Run, cluster: Cluster, say: Say) -> None:
+def load(names: Run, cluster: Cluster) -> None:
     """Give the images that were built to the cluster."""
-    program = "buildah" if isinstance(choose("auto"), Buildah) else "docker"
-    for name in (names.runtime, names.runtime_next, names.operator, names.handlers, names.handlers_next):
-        if isinstance(cluster, GivenCluster):
+    if isinstance(cluster, GivenCluster):
+        program = "buildah" if isinstance(choose("auto"), Buildah) else "docker"
+        run([program, "tag", names.runtime, names.runtime_next])
+        for name in (names.runtime, names.runtime_next, names.operator, names.handlers, names.handlers_next):
             run([program, "push", name])
-        else:
-            cluster.load_image(name, None)
+        return
+    # Two at a time: one is read from the store while another is unpacked.
+    with ThreadPoolExecutor(2) as pool:
+        built = (names.operator, names.runtime, names.handlers, names.handlers_next)
+        for done in [pool.submit(cluster.load_image, name, None) for name in built]:
+            done.result()
+    tag_image(cluster, names.runtime, names.runtime_next)
 
 
 def load_services(cluster: Cluster, say: Say) -> None:

@@ -46,18 +46,18 @@ def main(argv: Sequence[str], root: Path, about: str) -> int:
     cluster = choose(root / ".cluster")
     with tempfile.TemporaryDirectory(prefix="laneway-e2e-") as folder:
         report = Report(Path(folder) / "results.jsonl")
+        given = [argument for argument in argv if argument != REUSE]
         try:
-            given = [argument for argument in argv if argument != REUSE]
-            code = _run(given, root, cluster, report, reuse=REUSE in argv)
+            return _run(given, root, cluster, report, reuse=REUSE in argv)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            code = 130
+            return 130
         except _FAILURES as error:
             print(error, file=sys.stderr)
-            code = 1
-        print(report.table())
-        print(report.last_line(), flush=True)
-    return code
+            return 1
+        finally:
+            print(report.table())
+            print(report.last_line(), flush=True)
 
 
 def _run(argv: Sequence[str], root: Path, cluster: Cluster, report: Report, *, reuse: bool) -> int:
@@ -101,7 +101,7 @@ def _prepare(root: Path, cluster: Cluster, names: Run, report: Report, reuse: bo
     if failures:
         raise failures[0]
     with report.timed("images into the cluster"):
-        images.load(names, cluster, _say)
+        images.load(names, cluster)
 
 
 def _cluster(root: Path, action: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Self
 import yaml
 from tests.e2e.client import Client
 from tests.e2e.commands import kubectl
-from tests.e2e.killing import kill_container
 from tests.e2e.kube import Kube
+from tests.e2e.nodes import kill_container
 from tests.e2e.settings import APPS, KAFKA, REDIS, Run
 from tests.e2e.waiting import until
 

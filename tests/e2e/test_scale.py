@@ -11,7 +11,7 @@ from tests.e2e.report import Report
 from tests.e2e.settings import APPS
 from tests.e2e.waiting import until
 
-_TASKS = 4_000
+_TASKS = 5_000
 _MODES = {0: "FAIL_ME", 1: "FAIL_ONCE"}
 
 
