@@ -171,10 +171,14 @@ class Gateway(Model):
 
 
 class Poller(Model):
-    """The pods that publish tasks to Kafka, where the queue's source is Kafka."""
+    """The pods that keep the queue going: they make delayed tasks due, return those of dead workers, publish events,
+    and with source Kafka hand tasks out."""
 
     replicas: int = Field(
-        default=1, ge=0, le=16, description="Pods; they share the lanes' tasks. 0: none, and no task starts."
+        default=1,
+        ge=0,
+        le=16,
+        description="Pods. 0: none, and delayed tasks and retries never become due; with source Kafka nothing starts.",
     )
     resources: Resources | None = Field(default=None, description="What each asks for and may use.")
     pod: PodSettings | None = Field(default=None, description="Where and as whom they run.")
@@ -246,9 +250,7 @@ class TaskQueueSpec(Model):
     gateway: Gateway = Field(
         default_factory=Gateway, description="The pods that take submissions by HTTP. Only in a cluster."
     )
-    poller: Poller = Field(
-        default_factory=Poller, description="The pods that publish tasks to Kafka. Only in a cluster."
-    )
+    poller: Poller = Field(default_factory=Poller, description="The pods that keep the queue going. Only in a cluster.")
     deletionPolicy: Literal["Retain", "Delete"] = Field(
         default="Retain",
         description="What becomes of the queue's topics and its data in Redis when it is deleted. Retain: they stay,"
