@@ -22,7 +22,9 @@ def run(argv: Sequence[str], *, timeout: float = 60.0, text: str | None = None) 
             timeout=timeout,
         )
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"{' '.join(argv)}: no end within {timeout:g} s\n{error.stdout}\n{error.stderr}") from None
+        # (These are bytes here, whatever was asked for.)
+        said = b"".join(part for part in (error.stdout, error.stderr) if part)
+        raise CommandFailed(f"{' '.join(argv)}: no end within {timeout:g} s\n{said.decode(errors='replace')}") from None
     if done.returncode != 0:
         raise CommandFailed(f"{' '.join(argv)}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}")
     return done.stdout

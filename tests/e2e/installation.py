@@ -85,9 +85,9 @@ class Installation:
     def _clear(self) -> None:
         """Everything away. What the operator would have cleaned up no longer matters."""
         for kind in _KINDS:
-            for body in self._kube.list(kind, APPS):
+            for body in self._kube.every(kind, APPS):
                 self._kube.delete(kind, APPS, body["metadata"]["name"])
-        for body in self._kube.list("TaskQueue", APPS):
+        for body in self._kube.every("TaskQueue", APPS):
             if body["metadata"].get("finalizers"):
                 self._kube.patch("TaskQueue", APPS, body["metadata"]["name"], {"metadata": {"finalizers": None}})
         try:

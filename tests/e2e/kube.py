@@ -46,7 +46,7 @@ class Kube:
                 return None
             raise
 
-    def list(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
+    def every(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
         """All objects with these labels; none if the kind is not known to the server."""
         query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
         try:
@@ -76,7 +76,7 @@ class Kube:
 
     def pods(self, namespace: str, selector: str) -> list[Object]:
         """Pods that are there and are not being deleted."""
-        return [pod for pod in self.list("Pod", namespace, selector) if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in self.every("Pod", namespace, selector) if "deletionTimestamp" not in pod["metadata"]]
 
     def ready_pods(self, namespace: str, selector: str) -> list[Object]:
         """Those of them that are ready."""

@@ -19,7 +19,7 @@ def _owned(kube: Kube, queue: str) -> list[str]:
     return [
         f"{kind} {body['metadata']['name']}"
         for kind in _OWNED
-        for body in kube.list(kind, APPS, f"laneway.dev/queue={queue}")
+        for body in kube.every(kind, APPS, f"laneway.dev/queue={queue}")
     ]
 
 
@@ -46,7 +46,7 @@ def test_a_deleted_queue_goes_with_all_it_owned_and_keeps_its_data(kube: Kube, q
     files = [part for path in QUICKSTART.files for part in ("-f", str(path))]
     kubectl("delete", "-n", APPS, *files, "--wait", "--timeout=60s", timeout=70)
     for kind in ("TaskQueue", "PriorityLane", "WorkerPool"):
-        left = [body["metadata"]["name"] for body in kube.list(kind, APPS)]
+        left = [body["metadata"]["name"] for body in kube.every(kind, APPS)]
         assert not [name for name in left if name.startswith("quickstart")], kind
     _nothing_owned(kube, "quickstart")
     assert _keys("quickstart"), "deletionPolicy Retain keeps what Redis has"
@@ -65,7 +65,7 @@ def test_uninstalling_leaves_queues_and_their_definitions(kube: Kube, installati
     kubectl("apply", "-n", APPS, "-f", "-", text=_minimal())
     kube.wait_condition("TaskQueue", APPS, _MINIMAL, "Ready", 60)
     installation.uninstall()
-    until("the operator is gone", lambda: not kube.list("Pod", SYSTEM, OPERATOR), 60)
+    until("the operator is gone", lambda: not kube.every("Pod", SYSTEM, OPERATOR), 60)
     for name in CRDS:
         assert kube.get("CustomResourceDefinition", "", name) is not None, name
     queue = kube.get("TaskQueue", APPS, _MINIMAL)

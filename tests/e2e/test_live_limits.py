@@ -34,14 +34,14 @@ def test_a_rate_limit_changed_while_tasks_run_takes_effect_without_a_restart(
     pods = {part: quickstart.uids(quickstart.pods_of(part)) for part in ("gateway", "poller", "worker")}
 
     report.note("in force after", set_rate(kube, _RATE))
-    before = quickstart.call("counts")["succeeded"]
+    before = int(quickstart.call("counts")["succeeded"])
     began = time.monotonic()
     quickstart.submit([{"number": n} for n in range(_TASKS)], lane="low")
 
     def done() -> int:
         return int(quickstart.call("counts")["succeeded"]) - before
 
-    until("a third has run", lambda: done() >= _TASKS // 3 or Seen(done()), 20)
+    until("a third has run", lambda: bool(done() >= _TASKS // 3) or Seen(done()), 20)
     ran, seconds = done(), time.monotonic() - began
     report.note("a second", ran / seconds)
     assert ran <= 2 + seconds * _RATE, f"{ran} in {seconds:.1f} s at a limit of {_RATE} a second"

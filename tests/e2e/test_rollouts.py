@@ -7,7 +7,7 @@ from tests.e2e.kube import Kube
 from tests.e2e.queues import Queue
 from tests.e2e.report import Report
 from tests.e2e.settings import APPS, SYSTEM, Run
-from tests.e2e.waiting import until
+from tests.e2e.waiting import Seen, until
 
 _RATE = 25.0
 
@@ -17,7 +17,7 @@ def test_a_new_image_of_the_handlers_rolls_out_under_load(kube: Kube, ledger: Qu
     assert ledger.call("result", type="work", payload={}, timeout=30)["result"] == "1"
     with ledger.load(_RATE):
         kube.patch("WorkerPool", APPS, ledger.name, {"spec": {"image": run.handlers_next}})
-        until("the Deployment has the new image", lambda: _image(kube, ledger.deployment) == run.handlers_next, 20)
+        _wait_for_image(kube, ledger.deployment, run.handlers_next)
         kube.wait_rolled_out(APPS, ledger.deployment, 90)
         until("the old workers are gone", lambda: not before & _all_uids(kube, ledger.workers), 60)
     assert ledger.call("result", type="work", payload={}, timeout=30)["result"] == "2"
@@ -36,7 +36,7 @@ def test_the_chart_is_upgraded_under_load(
         # New operator pods, and another image of gateways and pollers: both roll.
         installation.upgrade(f"runtimeImage.repository={repository}", f"runtimeImage.tag={tag}", "log.level=debug")
         for part in parts:
-            until(f"{part} has the new image", lambda part=part: _image(kube, part) == run.runtime_next, 60)
+            _wait_for_image(kube, part, run.runtime_next)
             kube.wait_rolled_out(APPS, part, 90)
         kube.wait_condition("TaskQueue", APPS, ledger.name, "Ready", 60)
     ledger.settled(60)
@@ -44,11 +44,15 @@ def test_the_chart_is_upgraded_under_load(
     assert ledger.uids(ledger.workers) == workers, "an upgrade of the chart must not restart workers"
 
 
-def _image(kube: Kube, deployment: str) -> str:
-    found = kube.get("Deployment", APPS, deployment)
-    assert found is not None
-    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+def _wait_for_image(kube: Kube, deployment: str, image: str) -> None:
+    def has_it() -> bool | Seen:
+        found = kube.get("Deployment", APPS, deployment)
+        assert found is not None
+        now = found["spec"]["template"]["spec"]["containers"][0]["image"]
+        return True if now == image else Seen(now)
+
+    until(f"Deployment {deployment} has the image {image}", has_it, 60)
 
 
 def _all_uids(kube: Kube, selector: str) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in kube.list("Pod", APPS, selector)}
+    return {pod["metadata"]["uid"] for pod in kube.every("Pod", APPS, selector)}

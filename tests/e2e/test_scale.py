@@ -28,7 +28,7 @@ def test_thousands_of_tasks_take_the_workers_from_zero_to_three_and_back(
     ended = time.monotonic() - quickstart.settled(90)["ago"]
     report.note("drained in", ended - began)
     until("no worker is asked for", lambda: kube.replicas(APPS, quickstart.deployment) == 0, 60)
-    until("no worker is left", lambda: not kube.list("Pod", APPS, quickstart.workers), 60)
+    until("no worker is left", lambda: not kube.every("Pod", APPS, quickstart.workers), 60)
     report.figure("scaled_to_zero_s", time.monotonic() - ended)
 
 
