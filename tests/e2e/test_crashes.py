@@ -50,24 +50,24 @@ def _restarts(pod: dict[str, Any]) -> int:
     return sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
 
 
-def _wait_restarted(kube: Kube, namespace: str, selector: str, pod: dict[str, Any]) -> None:
-    """The killed container runs again in its pod, or another pod took its place, and it is ready."""
+def _wait_restarted(kube: Kube, namespace: str, selector: str, pod: dict[str, Any], pods: int = 1) -> None:
+    """Until so many pods are ready, and the one that was killed is among them with one more restart, or gone."""
 
     def ready() -> bool | Seen:
-        pods = kube.ready_pods(namespace, selector)
-        for each in pods:
-            same = each["metadata"]["uid"] == pod["metadata"]["uid"]
-            if not same or _restarts(each) > _restarts(pod):
-                return True
-        return Seen([each["metadata"]["name"] for each in pods])
+        now = {each["metadata"]["uid"]: each for each in kube.ready_pods(namespace, selector)}
+        same = now.get(pod["metadata"]["uid"])
+        again = same is None or _restarts(same) > _restarts(pod)
+        return (again and len(now) == pods) or Seen(
+            [(each["metadata"]["name"], _restarts(each)) for each in now.values()]
+        )
 
-    until(f"{pod['metadata']['name']} is ready again", ready, 60)
+    until(f"{pod['metadata']['name']} has been started again", ready, 60)
 
 
 def test_a_killed_worker_process_loses_nothing(kube: Kube, cluster: Cluster, loaded: Queue, report: Report) -> None:
     pod = kube.ready_pods(APPS, loaded.workers)[0]
     _recovered(loaded, report, lambda: kill(cluster, kube, APPS, pod, "laneway"))
-    until("two workers are ready again", lambda: len(kube.ready_pods(APPS, loaded.workers)) == 2, 60)
+    _wait_restarted(kube, APPS, loaded.workers, pod, pods=2)
 
 
 def test_a_worker_pod_deleted_by_force_loses_nothing(kube: Kube, loaded: Queue, report: Report) -> None:
