@@ -114,7 +114,8 @@ def _pod_spec(run: Run) -> Object:
         "name": "laneway",
         "image": run.image,
         "command": list(run.command),
-        "env": list(run.env),
+        # By name, the last one wins: the API server refuses an applied list that names one twice.
+        "env": list({variable["name"]: variable for variable in run.env}.values()),
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in run.ports.items()],
         "livenessProbe": _probe("/healthz", run.probe_port, period=10, failures=6),
         "readinessProbe": _probe("/readyz", run.probe_port, period=5, failures=3),

@@ -177,6 +177,13 @@ def test_a_worker_runs_the_users_app_with_its_numbers() -> None:
     assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 90 + 15
 
 
+def test_a_variable_of_laneways_own_that_the_pool_sets_is_there_once_as_the_pool_says() -> None:
+    found = made_pool(env=[{"name": "LANEWAY_LOG_LEVEL", "value": "debug"}, {"name": "LANEWAY_APP", "value": "a:b"}])
+    named = [one["name"] for one in container(found)["env"]]
+    assert len(named) == len(set(named))
+    assert env(found)["LANEWAY_APP"] == "a:b" and env(found)["LANEWAY_LOG_LEVEL"] == "debug"
+
+
 def test_the_users_variables_come_after_laneways_own() -> None:
     found = made_pool(env=[{"name": "A", "value": "1"}, {"name": "B", "secretRef": {"name": "s", "key": "k"}}])
     assert [one["name"] for one in container(found)["env"]][-2:] == ["A", "B"]
