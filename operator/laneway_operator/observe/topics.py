@@ -43,7 +43,7 @@ class KafkaPeer:
         self._names.update(dict.fromkeys(names))
         asked, states = await self._seen()
         if not asked.issuperset(names) or not self._stale.isdisjoint(names):
-            self._stale.difference_update(names)
+            # (They stay stale until all are described anew: what is shared is still from before.)
             return await self._call("describe", self._admin.describe(names))
         return {name: states[name] for name in names if name in states}
 
