@@ -14,7 +14,7 @@ from tests.e2e.settings import Run
 
 from image_build.builders import Buildah, choose
 from image_build.main import BASE as PUBLIC_BASE
-from servers.clusters import Cluster, GivenCluster, NodeCluster
+from servers.clusters import Cluster, GivenCluster, KindCluster, NodeCluster
 from servers.node import images as homemade
 from servers.node.run import run
 
@@ -66,16 +66,17 @@ def build(root: Path, names: Run, cluster: Cluster, say: Say) -> None:
         homemade.ensure("base", say)
         base = homemade.IMAGES["base"].name
     prefix = names.runtime.rsplit("/", 1)[0]
-    argv = [str(root / "hack" / "images"), "build", "--base", base, "--name", f"{prefix}/laneway-{{target}}:e2e"]
-    run(argv, cwd=root)
+    program = _builder(cluster)
+    argv = [str(root / "hack" / "images"), "build", "--builder", program, "--base", base]
+    run([*argv, "--name", f"{prefix}/laneway-{{target}}:e2e"], cwd=root)
     for version, name in (("1", names.handlers), ("2", names.handlers_next)):
-        _build_handlers(root, names.runtime, version, name)
+        _build_handlers(root, names.runtime, version, name, program)
 
 
 def load(names: Run, cluster: Cluster) -> None:
     """Give the images that were built to the cluster."""
     if isinstance(cluster, GivenCluster):
-        program = "buildah" if isinstance(choose("auto"), Buildah) else "docker"
+        program = _builder(cluster)
         run([program, "tag", names.runtime, names.runtime_next])
         for name in (names.runtime, names.runtime_next, names.operator, names.handlers, names.handlers_next):
             run([program, "push", name])
@@ -95,7 +96,16 @@ def load_services(cluster: Cluster, say: Say) -> None:
             cluster.load_image(homemade.IMAGES[key].name, homemade.ensure(key, say))
 
 
-def _build_handlers(root: Path, runtime: str, version: str, name: str) -> None:
+def _builder(cluster: Cluster) -> str:
+    """The program whose store the cluster takes images from; for a registry, whichever works."""
+    if isinstance(cluster, NodeCluster):
+        return "buildah"
+    if isinstance(cluster, KindCluster):
+        return "docker"
+    return "buildah" if isinstance(choose("auto"), Buildah) else "docker"
+
+
+def _build_handlers(root: Path, runtime: str, version: str, name: str, program: str) -> None:
     with tempfile.TemporaryDirectory(prefix="laneway-handlers-") as context:
         inside = root / "tests" / "e2e" / "inside"
         for path in (*inside.iterdir(), root / "examples" / "quickstart" / "quickstart_app.py"):
@@ -103,7 +113,7 @@ def _build_handlers(root: Path, runtime: str, version: str, name: str) -> None:
                 shutil.copy(path, context)
         (Path(context) / "version").write_text(version)
         arguments = ["--build-arg", f"RUNTIME={runtime}", "--tag", name]
-        if isinstance(choose("auto"), Buildah):
+        if program == "buildah":
             run(["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--layers", *arguments, context])
         else:
             run(["docker", "build", *arguments, context])

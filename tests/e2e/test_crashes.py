@@ -12,7 +12,7 @@ from tests.e2e.installation import OPERATOR, Installation
 from tests.e2e.kube import Kube
 from tests.e2e.queues import Queue, kill
 from tests.e2e.report import Report
-from tests.e2e.settings import APPS, SYSTEM
+from tests.e2e.settings import APPS, KAFKA, REDIS, SYSTEM
 from tests.e2e.waiting import Seen, until
 
 from servers.clusters import Cluster
@@ -30,9 +30,11 @@ def loaded(kube: Kube, ledger: Queue) -> Iterator[Queue]:
     ledger.settled(60)
 
 
-def _recovered(queue: Queue, report: Report, crash: Callable[[], None]) -> None:
+def _recovered(queue: Queue, report: Report, crash: Callable[[], None], server: str = "") -> None:
+    """`server` is the address of what is killed, if that is one: how long it is away by itself is told too."""
     mark = queue.call("mark")
     crash()
+    listening = queue.begin("listening", address=server, at=mark["at"], timeout=_WITHIN_S) if server else None
     got = queue.call(
         "recovered",
         accepted=mark["accepted"],
@@ -42,6 +44,8 @@ def _recovered(queue: Queue, report: Report, crash: Callable[[], None]) -> None:
         wait=_WITHIN_S,
     )
     report.note("acknowledged again after", got["acknowledged_s"])
+    if listening is not None:
+        report.note("the server listened after", queue.finish(listening, _WITHIN_S)["seconds"])
     report.note("recovered in", got["seconds"])
     report.figure("worst_recovery_s", got["seconds"])
 
@@ -108,7 +112,7 @@ def test_a_killed_redis_loses_nothing_that_was_acknowledged(
     # (Of a cluster that is given, only pods can be killed, and with this one goes all that it holds.)
     if cluster.kind == "given":
         pytest.skip("the development Redis of a given cluster would lose its data with its pod")
-    _recovered(loaded, report, lambda: kill(cluster, kube, SYSTEM, pod, "redis"))
+    _recovered(loaded, report, lambda: kill(cluster, kube, SYSTEM, pod, "redis"), f"{REDIS}:6379")
     _wait_restarted(kube, SYSTEM, selector, pod)
     installation.keep_every_write()
     kube.wait_condition("TaskQueue", APPS, loaded.name, "Ready", 60)
@@ -121,6 +125,6 @@ def test_a_killed_kafka_loses_nothing_that_was_acknowledged(
     (pod,) = kube.ready_pods(SYSTEM, selector)
     if cluster.kind == "given":
         pytest.skip("the development Kafka of a given cluster would lose its data with its pod")
-    _recovered(loaded, report, lambda: kill(cluster, kube, SYSTEM, pod, "kafka"))
+    _recovered(loaded, report, lambda: kill(cluster, kube, SYSTEM, pod, "kafka"), KAFKA)
     _wait_restarted(kube, SYSTEM, selector, pod)
     kube.wait_condition("TaskQueue", APPS, loaded.name, "Ready", 60)

@@ -116,6 +116,23 @@ class WatchedQueue:
                 await asyncio.sleep(_STEP_S / 2)
         return {"seconds": time.monotonic() - at, "acknowledged_s": probe}
 
+    async def listening(self, address: str, at: float, timeout: float) -> dict[str, Any]:
+        """Waits until a server that was killed takes connections again; in how many seconds since the mark."""
+        host, _, port = address.rpartition(":")
+        away = False
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(host, int(port))
+                except OSError:
+                    away = True
+                else:
+                    writer.close()
+                    # (One that is just being killed may still take a connection.)
+                    if away:
+                        return {"seconds": time.monotonic() - at}
+                await asyncio.sleep(_STEP_S / 5)
+
     async def settled(self, timeout: float) -> dict[str, Any]:
         """Waits until all that was acknowledged has ended."""
         began = time.monotonic()
