@@ -29,7 +29,7 @@ def test_the_chart_installs_and_all_that_it_runs_becomes_ready(installation: Ins
     until("the adapter serves the API of external metrics", served, 30)
 
 
-def test_the_quick_start_becomes_ready_without_any_worker(kube: Kube, quickstart: Queue) -> None:
+def test_the_quick_start_becomes_ready_and_keeps_no_idle_worker(kube: Kube, quickstart: Queue) -> None:
     queue = kube.wait_condition("TaskQueue", APPS, "quickstart", "Ready", 60)
     for lane in ("quickstart-high", "quickstart-normal", "quickstart-low"):
         kube.wait_condition("PriorityLane", APPS, lane, "Ready", 30)
@@ -37,7 +37,7 @@ def test_the_quick_start_becomes_ready_without_any_worker(kube: Kube, quickstart
     for part in ("gateway", "poller"):
         assert len(kube.ready_pods(APPS, quickstart.pods_of(part))) == 1, part
     until("the pool of workers is empty", lambda: kube.replicas(APPS, quickstart.deployment) == 0, 30)
-    assert not quickstart.uids(quickstart.workers)
+    until("no worker is left", lambda: not quickstart.uids(quickstart.workers), 30)
 
 
 def test_a_queue_over_kafka_has_its_topics(kube: Kube, ledger: Queue) -> None:
