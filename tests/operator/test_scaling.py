@@ -103,6 +103,11 @@ def test_a_pool_goes_from_zero_to_what_it_needs_and_back(world: World, queue: Qu
     world.told("WorkerPool", "sz", "ScalingActive", "True", "ScaledToZero")
 
 
+def test_a_new_pool_begins_at_its_least_whatever_replicas_says(world: World, queue: Queue) -> None:
+    queue.pool("snew", replicas=5, stabilization="10m")
+    assert queue.size("snew", 0)["status"]["scaling"]["desired"] == 0
+
+
 def test_depths_that_make_no_difference_are_not_written(world: World, queue: Queue) -> None:
     queue.pool("sq")
     queue.submit(1)

@@ -123,3 +123,21 @@ def test_unknown_settings_are_refused_with_those_there_are(level: str, format: s
     with pytest.raises(ValueError, match=message):
         setup_logging(level, format)
     assert logging.getLogger().handlers == before
+
+
+def test_what_a_library_repeats_is_said_once_in_a_while_and_then_with_how_often(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = logging.getLogger("aiokafka.client")
+    at = [1000.0]
+    monkeypatch.setattr("logging.time.time", lambda: at[0])
+    monkeypatch.setattr("logging.time.time_ns", lambda: int(at[0] * 1e9), raising=False)
+    for broker in range(50):
+        library.error("Unable to connect to %s", broker)
+    logging.getLogger("somebody").error("ours")
+    logging.getLogger("somebody").error("ours")
+    at[0] += 11
+    library.error("Unable to connect to %s", 7)
+    assert [line["event"] for line in lines(out)] == [
+        "Unable to connect to 0", "ours", "ours", "Unable to connect to 7 (49 more like it were left out)",
+    ]  # fmt: skip

@@ -144,7 +144,10 @@ class Scaler:
     async def _by_operator(
         self, pool: WorkerPool, body: Body, key: ObjectKey, generation: int, current: int | None
     ) -> ScalingResult:
-        state = await self._known(pool, key, current)
+        scaling = pool.spec.scaling
+        assert scaling is not None
+        # A new pool begins at its least: a pod for nothing would stay for the whole of the stabilization.
+        state = await self._known(pool, key, scaling.min if current is None else current)
         decision = self._decide(key, state)
         state.given = decision.desired
         told = self._told(body, state, decision)

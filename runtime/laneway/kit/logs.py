@@ -21,6 +21,9 @@ import structlog
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("json", "console")
 
+#: So many different lines of libraries are remembered to tell repetitions.
+_THROTTLED = 500
+
 Event = MutableMapping[str, Any]
 
 
@@ -168,6 +171,32 @@ def formatter(format: str, *, colors: bool = False) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
 
 
+class _Throttle(logging.Filter):
+    """Lets a library say one thing once in a while: while Kafka is away, aiokafka says the same dozens of times a second.
+    The next line that passes tells how many were left out."""
+
+    def __init__(self, libraries: tuple[str, ...], seconds: float = 10.0) -> None:
+        super().__init__()
+        self._libraries = libraries
+        self._seconds = seconds
+        self._said: dict[tuple[str, object], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in self._libraries:
+            return True
+        key = (record.name, record.msg)
+        at, left_out = self._said.get(key, (float("-inf"), 0))
+        if record.created - at < self._seconds:
+            self._said[key] = (at, left_out + 1)
+            return False
+        if len(self._said) >= _THROTTLED:
+            self._said.clear()
+        self._said[key] = (record.created, 0)
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} more like it were left out)"
+        return True
+
+
 def setup_logging(level: str = "info", format: str = "console", stream: TextIO | None = None) -> None:
     """Sends all logs of this process to ``stream`` (standard error), from ``level`` up, as ``json`` or
     ``console``.
@@ -185,6 +214,7 @@ def setup_logging(level: str = "info", format: str = "console", stream: TextIO |
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter(format, colors=stream.isatty()))
+    handler.addFilter(_Throttle(("aiokafka", "kubernetes", "asyncio")))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)

@@ -158,8 +158,8 @@ class WorkerPoolSpec(Model):
         default=1,
         ge=0,
         le=1_000,
-        description="Pods; on one machine, how many times processes. kubectl scale sets it. With scaling by the"
-        " operator or an HPA, where it starts.",
+        description="Pods; on one machine, how many times processes. kubectl scale sets it. With scaling by an"
+        " HPA, where it starts; with scaling by the operator, which starts at scaling.min, of no meaning.",
     )
     processes: int = Field(default=1, ge=1, le=64, description="Worker processes in each replica.")
     concurrency: int = Field(
