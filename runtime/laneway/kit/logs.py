@@ -172,8 +172,8 @@ def formatter(format: str, *, colors: bool = False) -> logging.Formatter:
 
 
 class _Throttle(logging.Filter):
-    """Lets a library say one thing once in a while: while Kafka is away, aiokafka says the same dozens of times a second.
-    The next line that passes tells how many were left out."""
+    """Lets a library say one thing once in a while: while Kafka is away, aiokafka says the same dozens of times a
+    second. The next line that passes tells how many were left out."""
 
     def __init__(self, libraries: tuple[str, ...], seconds: float = 10.0) -> None:
         super().__init__()
