@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -23,6 +23,11 @@ FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
 #: So long what a timer woke gives way to what events woke.
 PATIENCE_S = 10.0
+#: A pass that runs longer (s) gives its place back: it waits for something, and others need not.
+LINGERS_S = 0.5
+#: Passes that linger, as multiples of ``concurrency``: of one namespace, and passes of any kind in all.
+_LINGERING = 4
+_IN_ALL = 16
 
 
 class PassObserver(Protocol):
@@ -36,7 +41,11 @@ def _unobserved(kind: str, result: str, seconds: float) -> None:
 
 
 class WorkQueue:
-    """Keys that wait for a pass: each at most once, at most one pass per key at a time, ``concurrency`` in all.
+    """Keys that wait for a pass: each at most once, at most one pass per key at a time, ``concurrency`` at once.
+
+    A pass that takes longer than half a second waits for something, mostly for a server of somebody's that hangs: it
+    gives its place to the next. Of each namespace only so many (four times ``concurrency``) may linger like that before
+    its other keys have to wait, so that no tenant's servers keep the passes of others waiting.
 
     A key that is woken during its own pass gets another one after it. What events woke goes before what only
     a timer woke; once the latter has waited for 10 s, every fourth pass is for it, so that neither starves.
@@ -66,6 +75,8 @@ class WorkQueue:
         self._failures: dict[ObjectKey, int] = {}
         self._more = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lingering: set[ObjectKey] = set()
+        self._lingering_in: Counter[str] = Counter()
         self._taken = 0
         self._accepting = True
         self.on_progress: Callable[[], None] = lambda: None
@@ -172,7 +183,7 @@ class WorkQueue:
             self._more.clear()
             room = self._has_room()
             wait = self._until_ripe()
-            if room and (self.depth or (wait is not None and wait <= 0)):
+            if room and (self._first(self._woken, self._timed) or (wait is not None and wait <= 0)):
                 return
             try:
                 async with asyncio.timeout(wait if room else None):
@@ -181,7 +192,12 @@ class WorkQueue:
                 continue
 
     def _has_room(self) -> bool:
-        return self._accepting and len(self._tasks) < self._concurrency
+        running = len(self._tasks)
+        return (
+            self._accepting
+            and running - len(self._lingering) < self._concurrency
+            and running < self._concurrency * _IN_ALL
+        )
 
     def _until_ripe(self) -> float | None:
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
@@ -201,20 +217,38 @@ class WorkQueue:
         self._taken += 1
         late = bool(self._timed) and self._now() - next(iter(self._timed.values())) > PATIENCE_S
         first, second = (self._timed, self._woken) if late and self._taken % 4 == 0 else (self._woken, self._timed)
-        for keys in (first, second):
-            if keys:
-                return keys.popitem(last=False)[0]
-        return None
+        key = self._first(first, second)
+        if key is not None:
+            first.pop(key, None)
+            second.pop(key, None)
+        return key
+
+    def _first(self, *waiting: OrderedDict[ObjectKey, float]) -> ObjectKey | None:
+        """The first key whose namespace has not too many lingering passes already."""
+        most = self._concurrency * _LINGERING
+        return next((key for keys in waiting for key in keys if self._lingering_in[key.namespace] < most), None)
 
     def _begin(self, key: ObjectKey) -> None:
         self._running[key] = self._now()
         self._due.pop(key, None)
         task = asyncio.create_task(self._one(key), name=f"pass for {key}")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        lingers = asyncio.get_running_loop().call_later(LINGERS_S, self._give_way, key)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        def ended(task: asyncio.Task[None]) -> None:
+            lingers.cancel()
+            self._tasks.discard(task)
+            if key in self._lingering:
+                self._lingering.discard(key)
+                self._lingering_in[key.namespace] -= 1
+                self._lingering_in += Counter()  # drops namespaces that have none
+            self._notify()
+
+        task.add_done_callback(ended)
+
+    def _give_way(self, key: ObjectKey) -> None:
+        self._lingering.add(key)
+        self._lingering_in[key.namespace] += 1
         self._notify()
 
     async def _one(self, key: ObjectKey) -> None:
@@ -227,7 +261,9 @@ class WorkQueue:
             result = "done"
             self._failures.pop(key, None)
         except NotLeading:
-            result = "fenced"  # whoever leads now looks at all objects anyway
+            # Whoever leads now looks at all objects anyway; but that may be this process again, whose lease was
+            # renewed late. Where it is not, the key is forgotten with the rest.
+            result, after = "fenced", FIRST_BACKOFF_S
         except Exception as error:
             result, after = "timeout" if limit.expired() else "failed", self._backoff(key)
             self._tell(key, result, error, after)

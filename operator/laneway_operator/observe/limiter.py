@@ -73,7 +73,8 @@ class RedisPeer:
         self._fence = fence
         self._clock = clock
         self._count = count
-        self._scripts: SharedRead[None] = SharedRead(self._load_scripts, FRESH_S, clock)
+        self._who = f"Redis at {server.address}"
+        self._scripts: SharedRead[None] = SharedRead(self._load_scripts, FRESH_S, clock, of=self._who)
         self._checks: dict[tuple[str, int], SharedRead[list[str]]] = {}
         self._loaded_before = False
         self.losses = 0
@@ -100,7 +101,10 @@ class RedisPeer:
         check = self._checks.get(promise)
         if check is None:
             check = self._checks[promise] = SharedRead(
-                lambda: self._call("check", check_server, self._client, config), _CHECK_FRESH_S, self._clock
+                lambda: self._call("check", check_server, self._client, config),
+                _CHECK_FRESH_S,
+                self._clock,
+                of=self._who,
             )
         return await check()
 

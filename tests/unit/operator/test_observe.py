@@ -10,13 +10,18 @@ import pytest
 
 from laneway.errors import ConfigError, Unavailable
 from laneway.model.servers import RedisServer
-from laneway_operator.engine.fence import open_fence
+from laneway_operator.engine.errors import NotLeading
+from laneway_operator.engine.fence import Fence, open_fence
 from laneway_operator.engine.metrics import OperatorMetrics
+from laneway_operator.engine.queue import WorkQueue
+from laneway_operator.keys import ObjectKey
 from laneway_operator.observe.files import PrivateFiles
+from laneway_operator.observe.limiter import RedisPeer
 from laneway_operator.observe.manifests import Manifests
 from laneway_operator.observe.peers import UNUSED_S, Peers
 from laneway_operator.observe.secrets import digest
 from laneway_operator.observe.sharing import SharedRead
+from servers.redis import RedisServer as RealRedis
 
 
 class Server:
@@ -66,6 +71,56 @@ async def test_an_error_is_told_to_all_at_once_while_the_server_hangs() -> None:
     # None of them waited for the attempt that is still under way.
     assert server.asked == 2
     await server.read.close()
+
+
+async def test_a_server_that_hangs_from_the_start_is_waited_for_once_and_bounded() -> None:
+    server = Server()
+    server.read = SharedRead(server._answer, 2.0, lambda: server.now, of="Redis at r:1", patience=0.05)
+    server.answers.clear()
+    for answer in await asyncio.gather(*(server.read() for _ in range(50)), return_exceptions=True):
+        assert isinstance(answer, Unavailable)
+        assert "Redis at r:1 has given no answer" in str(answer)
+    assert server.asked == 1
+    server.answers.set()
+    assert await server.read() == 1
+
+
+async def test_that_nothing_may_be_written_is_told_to_those_who_waited_and_to_nobody_later() -> None:
+    server = Server()
+    assert await server.read() == 1
+    server.now, server.error = 2.0, NotLeading("the lease is late")
+    answers = await asyncio.gather(*(server.read() for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [NotLeading] * 3
+    server.error = None  # the lease was renewed, at the very same moment
+    assert await server.read() == 3
+
+
+async def test_a_late_lease_ends_no_queue_s_passes(redis7: RealRedis) -> None:
+    """Passes of a term whose lease is late leave nothing behind that ends those of the next."""
+    now = 0.0
+    fence = Fence(lambda: now)
+    peer = RedisPeer(RedisServer(redis7.url), fence, lambda: now, lambda name, well: None)
+    ended: asyncio.Queue[str] = asyncio.Queue()
+
+    async def a_pass(key: ObjectKey) -> float:
+        await peer.ensure_scripts()
+        return 0.01
+
+    queue = WorkQueue({"TaskQueue": a_pass}, observe=lambda kind, result, seconds: ended.put_nowait(result))
+    queue.wake(ObjectKey("TaskQueue", "ns", "q"))
+    fence.open(1, 10.0)
+    run = asyncio.create_task(queue.run())
+    async with asyncio.timeout(20):
+        assert await ended.get() == "done"
+        now = 11.0  # what was read is old, and the fence has shut
+        while await ended.get() != "fenced":
+            pass
+        fence.open(1, 20.0)
+        while await ended.get() != "done":
+            pass
+    run.cancel()
+    await asyncio.wait([run])
+    await peer.close()
 
 
 async def test_a_server_that_is_back_is_used_by_the_first_who_asks() -> None:

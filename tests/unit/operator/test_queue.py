@@ -206,19 +206,56 @@ async def test_a_time_out_inside_a_pass_is_a_failure_of_the_pass_and_not_its_own
     assert passes.ended == [("TaskQueue", "failed")]
 
 
-async def test_a_pass_that_may_not_write_is_no_failure_and_is_not_repeated() -> None:
+async def test_a_pass_that_may_not_write_is_no_failure_and_is_made_again_soon() -> None:
+    """Its lease may have been renewed late, and then this process leads on: no other comes to do it."""
     passes = Passes()
 
     def outcome(key: ObjectKey) -> float | None:
-        raise NotLeading("another leads")
+        if not passes.ended:
+            raise NotLeading("the lease was renewed late")
+        return None
 
     passes.returns = outcome
     passes.queue.wake(key("a"))
     async with passes.running():
         await passes.next()
         await idle(passes)
-        assert passes.queue._due == {}
-    assert passes.ended == [("TaskQueue", "fenced")]
+        assert passes.queue._failures == {}
+        assert await passes.next() == "a"
+        await idle(passes)
+    assert passes.ended == [("TaskQueue", "fenced"), ("TaskQueue", "done")]
+
+
+async def test_passes_that_wait_for_long_give_their_places_to_others() -> None:
+    passes = Passes()
+    passes.go.clear()
+    for name in "abcdef":
+        passes.queue.wake(key(name))
+    passes.queue.wake(ObjectKey("TaskQueue", "other", "healthy"))
+    async with passes.running():
+        assert [await passes.next() for _ in range(7)] == [*"abcdef", "healthy"]
+        passes.go.set()
+        await idle(passes)
+    assert passes.queue._lingering == set()
+    assert not passes.queue._lingering_in
+
+
+async def test_one_namespace_can_not_have_all_places_by_lingering() -> None:
+    passes = Passes()
+    passes.go.clear()
+    for n in range(20):
+        passes.queue.wake(key(f"hangs-{n}"))
+    async with passes.running():
+        # Four times the two that run at once, and those that began before they were seen to linger.
+        began = [await passes.next() for _ in range(8)]
+        passes.queue.wake(ObjectKey("TaskQueue", "other", "healthy"))
+        while "healthy" not in began:
+            began.append(await passes.next())
+        assert len(began) <= 8 + 2 + 1
+        assert passes.queue.depth >= 10
+        passes.go.set()
+        await idle(passes)
+    assert passes.ended.count(("TaskQueue", "done")) == 21
 
 
 async def test_finish_lets_passes_end_and_begins_no_more() -> None:
