@@ -1,4 +1,4 @@
-"""The poller role: promotion, reaping, tidying, relaying, and with Kafka dispatch."""
+"""The poller role: promotion, reaping, tidying, relaying, and with Kafka dispatch. It follows the queue's source."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from laneway.model.topics import Topics
 from laneway.ports.log import EventLog
 from laneway.roles.ops import serve_ops
 from laneway.roles.process import configured, refuse, run_role
+from laneway.roles.source_watch import source_changed
 from laneway.roles.stores import make_store
 from laneway.tend.dispatcher import Dispatcher
 from laneway.tend.janitor import Janitor
@@ -91,30 +92,55 @@ def build_services(
 
 async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
-        stores: list[RedisStore] = []
-
-        async def close_stores() -> None:
-            for store in stores:
-                await store.close()
-
-        stack.push_async_callback(close_stores)
         health, queues = Health(), QueueCollector()
         try:
             await serve_ops(stack, options.metrics_host, options.metrics_port, health, [queues], stop)
-            stores.append(make_store(options.redis, options.queue, options.namespace, cluster=options.cluster))
-            config = await configured(stores[0], stop, health)
+            store = make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)
+            stack.push_async_callback(store.close)
+            config = await configured(store, stop, health)
             if config is None:
                 return 0
-            services = build_services(options, config, stores, health)
+            if options.metrics_port:
+                watch = QueueWatch(options.queue, store, queues, health=health)
+                await watch.start()
+                stack.push_async_callback(watch.stop)
+            while True:
+                other = await _serve(options, config, store, health, stop)
+                if other is None:
+                    break
+                _log.info("the queue's tasks come from elsewhere now", queue=options.queue, source=other.source)
+                config = other
         except ConfigError as error:
             return refuse(error)
-        if options.metrics_port:
-            services.append(QueueWatch(options.queue, stores[0], queues, health=health))
-        for service in services:
+    _log.info("poller stopped", queue=options.queue)
+    return 0
+
+
+async def _serve(
+    options: PollerOptions, config: QueueConfig, store: RedisStore, health: Health, stop: asyncio.Event
+) -> QueueConfig | None:
+    """Does its duties for as long as the queue's source stays; returns the configuration that names another, or None
+    when told to stop. Raises ConfigError as :func:`build_services`."""
+    async with AsyncExitStack() as stack:
+        stores: list[RedisStore] = []
+
+        async def close_stores() -> None:
+            for each in stores:
+                await each.close()
+
+        stack.push_async_callback(close_stores)
+        for service in build_services(options, config, stores, health):
             await service.start()
             stack.push_async_callback(service.stop)
         kafka = KafkaServer.of(options.kafka).bootstrap if options.kafka else "no"
         _log.info("poller ready", queue=options.queue, source=config.source, kafka=kafka)
-        await stop.wait()
-    _log.info("poller stopped", queue=options.queue)
-    return 0
+        changed = asyncio.create_task(
+            source_changed(store, config.source, kafka=bool(options.kafka)), name="source-watch"
+        )
+        told = asyncio.create_task(stop.wait(), name="told-to-stop")
+        try:
+            await asyncio.wait([changed, told], return_when=asyncio.FIRST_COMPLETED)
+            return None if stop.is_set() else changed.result()
+        finally:
+            changed.cancel()
+            told.cancel()

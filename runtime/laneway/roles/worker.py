@@ -28,6 +28,7 @@ from laneway.roles.appload import load_app
 from laneway.roles.observing import OutcomeObserver
 from laneway.roles.ops import serve_ops
 from laneway.roles.process import Stop, configured, refuse, run_role
+from laneway.roles.source_watch import source_changed
 from laneway.roles.stores import make_store
 from laneway.roles.supervisor import RECYCLE_EXIT
 from laneway.roles.worker_crew import supervise
@@ -40,7 +41,8 @@ _log = get_logger(__name__)
 
 
 def run_worker(options: WorkerOptions) -> int:
-    """Runs until told to stop; the exit code is 0, 2 (wrong settings), or 75 (recycled: start it again)."""
+    """Runs until told to stop; the exit code is 0, 2 (wrong settings), or 75 (start it again: it is recycled, or the
+    queue's tasks come from elsewhere now)."""
     setup_logging(options.log_level, options.log_format)
     if options.processes > 1:
         return run_role(lambda stop: supervise(options, stop))
@@ -113,7 +115,13 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         health.forget("worker")
         stop.waits_for = lambda: f"{worker.executor.busy} running tasks, up to {options.drain:g} s"
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
-        code = await _until_done(worker, options, stop)
+        changed = asyncio.create_task(
+            source_changed(store, source.mode, kafka=bool(options.kafka)), name="source-watch"
+        )
+        try:
+            code = await _until_done(worker, options, stop, changed)
+        finally:
+            changed.cancel()
         await worker.stop()
         _log.info("worker stopped", worker=worker.name, done=worker.done)
         return code
@@ -183,15 +191,21 @@ def build_worker(
     return worker
 
 
-async def _until_done(worker: Worker, options: WorkerOptions, stop: asyncio.Event) -> int:
-    """Waits until the worker has to go: told to stop, told to drain, or full of what it has done."""
+async def _until_done(
+    worker: Worker, options: WorkerOptions, stop: asyncio.Event, changed: asyncio.Task[QueueConfig]
+) -> int:
+    """Waits until the worker has to go: told to stop, told to drain, full of what it has done, or the queue's source
+    ``changed``."""
     limits = RecycleLimits(options.recycle_tasks, options.recycle_mb * 1_048_576)
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.draining.wait())]
     try:
         while True:
-            done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            if done:
+            done, _ = await asyncio.wait([*waits, changed], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            if not done.isdisjoint(waits):
                 return 0
+            if changed in done:
+                _log.info("recycling", reason=f"the queue's tasks come from elsewhere now: {changed.result().source}")
+                return RECYCLE_EXIT
             if worker.failed:
                 _log.error("the main loop broke; the process ends and is started anew", exc_info=worker.failed)
                 return 1
