@@ -84,6 +84,10 @@ class OperatorSettings:
         dns_label(self.lease_namespace, "the lease's namespace")
         if self.redis_url and self.redis_secret:
             raise ValueError("the default Redis is given by its URL or by a Secret, not by both")
+        if self.redis_url.startswith("unix:"):
+            raise ValueError(
+                "the default Redis must be named by HOST:PORT, such as redis://redis.data:6379, not a socket"
+            )
         if not self.lease_renew * 2 <= self.lease_duration - self.lease_margin:
             raise ValueError(
                 f"the lease's duration ({self.lease_duration:g} s) must be at least its margin ({self.lease_margin:g}"

@@ -22,8 +22,8 @@ CASES: list[tuple[list[str], int, str]] = [
     # where
     (["stats", "--redis", "localhost:6379"], 2, "perhaps redis://localhost:6379"),
     (["stats", "--redis", "http://localhost"], 2, "must be a URL such as redis://127.0.0.1:6379"),
-    (["stats", "--redis", "redis://localhost:99999"], 2, "Port out of range"),
-    (["stats", "--redis", "redis://localhost/zero"], 2, "must end with the number of a database"),
+    (["stats", "--redis", "redis://localhost:99999"], 2, "a port from 1 to 65535"),
+    (["stats", "--redis", "redis://localhost/zero"], 2, "the number of a database alone"),
     (["stats", "--redis", "unix://"], 2, "must name the socket's path"),
     (["stats", "-q", "Orders_1"], 2, "'orders-1' would do"),
     (["stats", "--namespace", ""], 2, "has 1 to 63 of the characters a-z, 0-9 and '-'"),

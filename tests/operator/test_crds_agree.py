@@ -26,7 +26,17 @@ TEXTS = (
     *("0", "0Ki", "64Ki", "1Ki", "1023", "16Mi", "17Mi", "1Ti", "1e3", "1.5Gi", "500m", "+5", "5 Gi", "9" * 17),
     *("k:9092", "k:0", "k:65536", "k:09", "[::1]:9092", "http://k:9092", "k:9092,l:9092"),
     *("redis://r", "redis://r:6379/0", "rediss://r", "rediss://me@r", "redis://:p@r", "rediss://me:p@r/@", "unix:///s"),
-    *("unix://s", "redis://", "redis:///x", "redis://r:0", "redis://r/?db=1", "redis://r ", "rediss://[::1]:1/0"),
+    *(
+        "unix://s",
+        "redis://",
+        "redis:///x",
+        "redis://r:0",
+        "redis://r/?db=1",
+        "redis://r#x",
+        "redis://r/x",
+        "redis://r ",
+        "rediss://[::1]:1/0",
+    ),
     *("m:a", "a.b:c.d", "m.py:a", "m:", "1m:a", "/data", "/a:b", "/tmp", "/tmp/x", "/tmpx", "/etc/laneway", "/"),
     *("a/b:1", "a@sha256:0f", "example.com/a", "/a", "Example.com/a", "a..b/c", "a b", "$A", "_A", "tmp"),
 )

@@ -102,8 +102,19 @@ BAD: dict[str, tuple[Object, str, str]] = {
     "a Redis URL of another scheme": (
         redis(url="http://r:6379"),
         "spec.redis.url",
-        "must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH",
+        "must be redis://HOST:PORT[/DB], or rediss://HOST:PORT[/DB] for TLS, with no options behind it",
     ),
+    "a Redis URL with options": (
+        redis(url="redis://r/0?socket_timeout=9999"),
+        "spec.redis.url",
+        "with no options behind",
+    ),
+    "a Redis URL with a password in an option": (
+        redis(url="redis://r/0?password=hunter2"),
+        "spec.redis.url",
+        "with no options behind it",
+    ),
+    "a Redis URL of a socket": (redis(url="unix:///run/r.sock"), "spec.redis.url", "must be redis://HOST:PORT[/DB]"),
     "a Redis URL with a port that is none": (redis(url="redis://r:99999"), "spec.redis.url", "must be redis://HOST"),
     "a Redis user without a password": (
         redis(url="redis://r", username="me"),
@@ -168,6 +179,11 @@ BAD: dict[str, tuple[Object, str, str]] = {
         kafka(sasl={"mechanism": "Plain", "username": "u"}),
         "spec.kafka.sasl.passwordSecretRef",
         "Required value",
+    ),
+    "a Kafka password in the clear": (
+        kafka(sasl={**SASL, "mechanism": "Plain"}),
+        "spec.kafka.sasl",
+        "mechanism Plain sends the password readable for everybody on the way: add tls",
     ),
     "a SASL user with a space": (
         kafka(sasl={**SASL, "username": "a b"}),

@@ -42,7 +42,7 @@ def test_times_have_a_zone() -> None:
     "url",
     [
         "redis://127.0.0.1:6379", "redis://host", "rediss://user:p%40ss@host:6380/2", "redis://[::1]:6379/0",
-        "unix:///run/redis.sock", "redis://host/0?socket_timeout=1",
+        "unix:///run/redis.sock", "redis://host/",
     ],
 )  # fmt: skip
 def test_urls_that_a_client_takes_pass(url: str) -> None:
@@ -50,7 +50,8 @@ def test_urls_that_a_client_takes_pass(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host", "host:1", "redis://", "redis://:6379", "redis://h:0", "redis://h:x", "redis://h/a", "redis://[::1"]
+    "url", ["", "host", "host:1", "redis://", "redis://:6379", "redis://h:0", "redis://h:x", "redis://h/a", "redis://[::1",
+            "redis://h/0?socket_timeout=1", "redis://h#x", "unix:///s?db=1", "redis://h/1\n"]
 )  # fmt: skip
 def test_urls_that_no_client_takes_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must"):

@@ -235,7 +235,7 @@ BAD = {
     ),
     "a Redis URL of another scheme": (
         queue("{redis: {url: 'http://r:6379'}}"),
-        "spec.redis.url: must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH, not 'http",
+        "spec.redis.url: must be redis://HOST:PORT[/DB], or rediss://HOST:PORT[/DB] for TLS, with no options behind it",
     ),
     "a Redis URL with a bad port": (
         queue("{redis: {url: 'redis://r:99999'}}"),
@@ -262,6 +262,16 @@ BAD = {
             f"{{kafka: {{{KAFKA}, sasl: {{mechanism: PLAIN, username: u, passwordSecretRef: {{name: s, key: k}}}}}}}}"
         ),
         "spec.kafka.sasl.mechanism: must be one of Plain, ScramSha256, ScramSha512, not 'PLAIN'; did you mean Plain?",
+    ),
+    "a Kafka password in the clear": (
+        queue(
+            f"{{kafka: {{{KAFKA}, sasl: {{mechanism: Plain, username: u, passwordSecretRef: {{name: s, key: k}}}}}}}}"
+        ),
+        "spec.kafka: mechanism Plain sends the password readable for everybody on the way: add tls",
+    ),
+    "a Redis URL with options": (
+        queue("{redis: {url: 'redis://r/0?password=hunter2'}}"),
+        "spec.redis.url: must be redis://HOST:PORT[/DB], or rediss://HOST:PORT[/DB] for TLS, with no options behind it",
     ),
     "a Kafka password in the manifest": (
         queue(

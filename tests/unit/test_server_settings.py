@@ -122,6 +122,24 @@ def test_a_wrong_setting_of_kafka_says_which_and_what_would_be_right(change: dic
     assert "secret-2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis//ann:secret-1@r:1/0", "redis://ann:secret-1@r:port/0", "redis://ann:secret-1@r:0", "redis://ann:secret-1@",
+        "redis://ann:sec/ret-1@r:1/0", "redis://ann:sec?ret-1@r:1/0", "redis://ann:sec#ret-1@r:1", "redis://r/secret-1",
+        "redis://r:1/0?password=secret-1", "redis://r:1/0?socket_timeout=9999", "redis://r:secret-1", "redis://[secret-1",
+        "redis://ann:secret-1@r:1/0\n", "unix://ann:secret-1@", "unix:///run/r.sock?db=secret-1", "secret-1",
+    ],
+)  # fmt: skip
+def test_a_wrong_url_of_redis_is_refused_and_nothing_of_it_repeated(url: str) -> None:
+    """A password that was not escaped may stand anywhere in it."""
+    for make in (RedisServer, lambda url: RedisServer.from_env({"LANEWAY_REDIS_URL": url})):
+        with pytest.raises(ConfigError, match=r"LANEWAY_REDIS_URL .*must be a URL such as redis://127") as caught:
+            make(url)
+        for part in ("sec", "ret-1", "ann", "port/", "9999", "r.sock"):
+            assert part not in str(caught.value).replace("a port from", "").replace("/run/redis.sock", "")
+
+
 def test_plain_passwords_are_not_sent_in_the_clear() -> None:
     with pytest.raises(ConfigError, match="LANEWAY_KAFKA_TLS=true, or use SCRAM"):
         KafkaServer("k:1", mechanism="PLAIN", username="u", password="p")
@@ -132,7 +150,7 @@ def test_plain_passwords_are_not_sent_in_the_clear() -> None:
 
 
 def test_no_password_is_in_a_repr_an_address_or_a_command_line() -> None:
-    redis, kafka = RedisServer("redis://ann:secret-1@r:1/2?socket_timeout=3"), KafkaServer.from_env(KAFKA)
+    redis, kafka = RedisServer("redis://ann:secret-1@r:1/2"), KafkaServer.from_env(KAFKA)
     options = WorkerOptions("a:app", redis, "q", kafka=kafka)
     assert redis.address == "redis://r:1/2"
     shown = f"{redis!r} {redis} {kafka!r} {kafka} {options!r} {worker_command(options)}"

@@ -67,7 +67,7 @@ class ServerReader:
         except SecretInvalid:
             self._secrets.forget(queue.metadata.namespace, wanted)
             raise
-        except (ConfigError, UnicodeDecodeError) as error:
+        except ConfigError as error:
             if not wanted:
                 raise
             self._secrets.forget(queue.metadata.namespace, wanted)
@@ -87,8 +87,11 @@ class ServerReader:
         if redis is None:
             default = self._default
             assert default is not None  # else _redis_values has raised
-            return RedisServer(default if isinstance(default, str) else _text(values, default))
+            url = default if isinstance(default, str) else _text(values, default)
+            _refuse_socket(url)
+            return RedisServer(url)
         url = redis.url if redis.url is not None else _text(values, redis.secretRef)
+        _refuse_socket(url)
         ca, cert, key = await self._tls(redis.tls, values)
         return RedisServer(
             url,
@@ -165,5 +168,16 @@ def _tls_values(tls: Tls | None) -> list[Value]:
     return ca + pair
 
 
+def _refuse_socket(url: str) -> None:
+    """Pods, and the operator's own, are on other machines than any socket."""
+    if url.startswith("unix:"):
+        raise ConfigError("the URL of Redis names a socket of one machine: in a cluster it must name HOST:PORT")
+
+
 def _text(values: dict[Value, bytes], ref: SecretKey | None) -> str:
-    return values[ref.name, ref.key].decode() if ref is not None else ""
+    """Raises SecretInvalid, which tells nothing of the value."""
+    try:
+        return values[ref.name, ref.key].decode() if ref is not None else ""
+    except UnicodeDecodeError:
+        assert ref is not None
+        raise SecretInvalid(f"key {ref.key} of Secret {ref.name} must be text (UTF-8), and is not") from None

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from laneway.kit.ids import id_bytes
 from laneway.kit.names import dns_label
 from laneway.kit.quantities import duration_ms
+from laneway.model.servers import redis_url_lacks
 
 _APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
@@ -60,22 +60,9 @@ def moment(text: str) -> datetime:
 
 def redis_url(text: str) -> str:
     """A URL that a Redis client takes. Raises ValueError."""
-    right = "such as redis://127.0.0.1:6379, rediss://user:password@host:6380/0 or unix:///run/redis.sock"
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError as error:
-        raise ValueError(f"must be a URL {right}: {error}") from None
-    if url.scheme not in ("redis", "rediss", "unix"):
+    if lacks := redis_url_lacks(text):
         better = f"; perhaps redis://{text}" if _ADDRESS.fullmatch(text) else ""
-        raise ValueError(f"must be a URL {right}{better}")
-    if url.scheme == "unix":
-        if not url.path:
-            raise ValueError(f"must name the socket's path, {right}")
-    elif not url.hostname or port == 0:
-        raise ValueError(f"must name a host and a port from 1 to 65535, {right}")
-    elif url.path.strip("/") and not url.path.strip("/").isdecimal():
-        raise ValueError(f"must end with the number of a database (or nothing), {right}")
+        raise ValueError(f"{lacks}{better}")
     return text
 
 

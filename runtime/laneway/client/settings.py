@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from laneway.errors import ConfigError
 from laneway.kit.names import namespace_name, queue_name
-from laneway.model.servers import DEFAULT_REDIS, RedisServer
+from laneway.model.servers import DEFAULT_REDIS, RedisServer, redis_url_lacks
 
 DEFAULT_QUEUE = "default"
 DEFAULT_NAMESPACE = "default"
-
-_SCHEMES = ("redis", "rediss", "unix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +53,8 @@ def load_settings(
     """
     env = os.environ if environ is None else environ
     url, url_from = _first(redis, "redis", env, "LANEWAY_REDIS_URL", DEFAULT_REDIS)
-    if urlsplit(url).scheme not in _SCHEMES:
-        raise ConfigError(f"{url_from} must be a URL such as {DEFAULT_REDIS} (or rediss://, unix://)")
+    if lacks := redis_url_lacks(url):
+        raise ConfigError(f"{url_from} {lacks}")
     name, name_from = _first(queue, "queue", env, "LANEWAY_QUEUE", DEFAULT_QUEUE)
     space, space_from = _first(namespace, "namespace", env, "LANEWAY_NAMESPACE", DEFAULT_NAMESPACE)
     for check, value, source in ((queue_name, name, name_from), (namespace_name, space, space_from)):

@@ -16,8 +16,49 @@ from laneway.errors import ConfigError
 DEFAULT_REDIS: Final = "redis://127.0.0.1:6379/0"
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
+_WITHIN_URL: Final = "write / as %2F, : as %3A, @ as %40, ? as %3F and # as %23"
+
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
+
+
+def redis_url_lacks(url: str) -> str:
+    """What a URL of Redis would have to be, where it is not so; "" for one that is right.
+
+    It never repeats any of the URL, in whose every part a password may stand that somebody has not escaped. Options are
+    not for URLs: a driver would let them win over Laneway's own, such as the time that an answer is waited for.
+    """
+    must = f"must be a URL such as {DEFAULT_REDIS} (or rediss://, unix://)"
+    if url != url.strip() or not url.isprintable():
+        return f"{must}: it has line breaks, or begins or ends with spaces"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"can't be read: it {must}"
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        return must
+    if "?" in url or "#" in url:
+        return (
+            f"{must}: it has ? or #, and there can be no options in it; in a user's name or password {_WITHIN_URL}, "
+            "and name certificates, user and password by their own variables or fields"
+        )
+    if parts.scheme == "unix":
+        return (
+            "" if parts.path.strip("/") else f"{must}: it must name the socket's path, such as unix:///run/redis.sock"
+        )
+    try:
+        right = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
+        return f"{must}: it must name a host, and a port from 1 to 65535; in a user's name or password {_WITHIN_URL}"
+    database = parts.path.removeprefix("/")
+    if database and not (database.isascii() and database.isdecimal() and len(database) <= 5):
+        return (
+            f"{must}: behind host and port it may have the number of a database alone; in a user's name or password"
+            f" {_WITHIN_URL}"
+        )
+    return ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,12 +81,9 @@ class RedisServer:
     cluster: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-        except ValueError:
-            raise ConfigError(f"LANEWAY_REDIS_URL can't be read: it must be a URL such as {DEFAULT_REDIS}") from None
-        if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ConfigError(f"LANEWAY_REDIS_URL must be a URL such as {DEFAULT_REDIS} (or rediss://, unix://)")
+        if lacks := redis_url_lacks(self.url):
+            raise ConfigError(f"LANEWAY_REDIS_URL {lacks}")
+        parts = urlsplit(self.url)
         for name, own, in_url in (
             ("USERNAME", self.username, unquote(parts.username or "")),
             ("PASSWORD", self.password, unquote(parts.password or "")),
@@ -103,9 +141,9 @@ class RedisServer:
 
     @property
     def address(self) -> str:
-        """The URL without credentials and options, for messages."""
+        """The URL without credentials, for messages."""
         parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     @property
     def user(self) -> str:

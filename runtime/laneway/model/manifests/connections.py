@@ -19,9 +19,9 @@ _SERVER_PATTERN = rf"^{_HOST}:{_PORT}$"
 _SERVER = re.compile(_SERVER_PATTERN)
 _SERVER_RULE = "must be HOST:PORT, such as kafka:9092"
 _USER_AT = r"([^\s/?#@:]+@)?"
-_URL_PATTERN = rf"^(rediss?://{_USER_AT}{_HOST}(:{_PORT})?([/?]\S*)?|unix://{_USER_AT}/\S+)$"
+_URL_PATTERN = rf"^rediss?://{_USER_AT}{_HOST}(:{_PORT})?(/[0-9]{{0,5}})?$"
 _URL = re.compile(_URL_PATTERN, re.ASCII)
-_URL_RULE = "must be redis://HOST:PORT[/DB], rediss://HOST:PORT[/DB] (TLS) or unix:///PATH"
+_URL_RULE = "must be redis://HOST:PORT[/DB], or rediss://HOST:PORT[/DB] for TLS, with no options behind it"
 _WITH_PASSWORD = r"^[a-z]+://[^/?#]*:[^/?#]*@"
 _NO_PASSWORD = (
     "must hold no password: name its Secret in passwordSecretRef, or put the whole URL into a Secret and name it in"
@@ -34,7 +34,8 @@ def _redis_url(url: str) -> str:
         raise ValueError(_NO_PASSWORD)
     if len(url) <= 512 and _URL.fullmatch(url):
         return url
-    raise ValueError(f"{_URL_RULE}, not {url[:80]!r}")
+    # (What is wrong is not repeated: somebody may have put a password there.)
+    raise ValueError(_URL_RULE)
 
 
 _RedisUrl = Text(
@@ -139,10 +140,16 @@ class Sasl(Model):
     """A login at Kafka's brokers by name and password."""
 
     mechanism: Literal["Plain", "ScramSha256", "ScramSha512"] = Field(
-        description="How the password is proved; Plain sends it as it is, so use it with tls only."
+        description="How the password is proved; Plain sends it as it is, so it needs tls."
     )
     username: _Username = Field(description="The user's name.")
     passwordSecretRef: SecretKey = Field(description="The Secret that holds the password.")
+
+
+_PLAIN_RULE = (
+    "mechanism Plain sends the password readable for everybody on the way: add tls ({} trusts the image's authorities),"
+    " or use ScramSha512"
+)
 
 
 class Kafka(Model):
@@ -164,6 +171,11 @@ class Kafka(Model):
             " %d'.format([has(oldSelf.partitions) ? oldSelf.partitions : 12,"
             " has(self.partitions) ? self.partitions : 12])",
             at=".partitions",
+        ),
+        Rule(
+            "!has(self.sasl) || self.sasl.mechanism != 'Plain' || has(self.tls)",
+            _PLAIN_RULE,
+            at=".sasl",
         ),
     )
 
@@ -202,6 +214,12 @@ class Kafka(Model):
         default=None, description="TLS to the brokers. Absent: none; {}: with the image's authorities."
     )
     sasl: Sasl | None = Field(default=None, description="Who logs in at the brokers. Absent: nobody does.")
+
+    @model_validator(mode="after")
+    def _no_plain_password_in_the_clear(self) -> Self:
+        if self.sasl is not None and self.sasl.mechanism == "Plain" and self.tls is None:
+            raise ValueError(_PLAIN_RULE)
+        return self
 
     @model_validator(mode="after")
     def _fewer_in_sync_than_copies(self) -> Self:
