@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import laneway
+from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
 from laneway_operator import names
 from laneway_operator.apply.status import write_status_if_different
-from laneway_operator.engine.errors import EngineError
+from laneway_operator.engine.errors import ClusterError, Conflict, EngineError, Unreachable
 from laneway_operator.engine.fence import machine_clock
 from laneway_operator.keys import ObjectKey
 from laneway_operator.observe.files import PrivateFiles
@@ -24,6 +25,8 @@ from laneway_operator.plan.status import failed
 from laneway_operator.scaling.scaler import Scaler
 from laneway_operator.scaling.servers import CachedQueueServers
 from laneway_operator.toolbox import Pass, Toolbox, Work
+
+_log = get_logger(__name__)
 
 
 class AllPasses:
@@ -72,11 +75,16 @@ class AllPasses:
 
     async def run(self, kind: str, key: ObjectKey) -> float | None:
         """One pass, as they are under the present leadership. What goes wrong unexpectedly is told in the object's
-        status, and raised on."""
+        status, and raised on; only that the API server gives no answer (no status could be told either), and that an
+        object is newer than was thought, are just tried again."""
         try:
             return await self._now[kind](key)
+        except ClusterError as error:
+            if not (isinstance(error, Unreachable) and not error.answered) and not isinstance(error, Conflict):
+                await self._tell(key, error)
+            raise
         except EngineError:
-            raise  # the API server's troubles, which no status could tell, or another leads
+            raise  # another leads, whose status it is
         except Exception as error:
             await self._tell(key, error)
             raise
@@ -85,8 +93,12 @@ class AllPasses:
         body = self._tools.cache.get(key)
         if body is None:
             return
-        status = failed(body.get("status") or {}, int(body["metadata"]["generation"]), error)
-        await write_status_if_different(self._tools.cluster, self._tools.cache, body, status)
+        generation = int(body["metadata"]["generation"])
+        status = {**failed(body.get("status") or {}, generation, error), "observedGeneration": generation}
+        try:
+            await write_status_if_different(self._tools.cluster, self._tools.cache, body, status)
+        except EngineError as untold:  # the error itself is raised, and logged by the queue
+            _log.warning("a failed pass could not be told in the status", object=str(key), error=str(untold))
 
     async def close(self) -> None:
         """Closes all connections, and deletes the files with certificates."""

@@ -5,12 +5,16 @@ EngineError
 └── ClusterError           the API server refused or was not reached (status 0)
     ├── NotFound           404
     ├── Conflict           409: a newer object, another manager's field, or a name that is taken
-    ├── Invalid            422 or 400: the object itself is wrong; trying again does not help
+    ├── Invalid            422, 400, or 500 for a patch of no known type: the object is wrong; trying again is in vain
     ├── Forbidden          401 or 403: a right is missing
     └── Unreachable        no answer in time, a broken connection, or an error of the server (429, 5xx)
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+_NO_SUCH_OBJECT: Final = "failed to create typed patch object"
 
 
 class EngineError(Exception):
@@ -53,6 +57,11 @@ class Forbidden(ClusterError):
 class Unreachable(ClusterError):
     """The API server gave no answer in time, or one that says: later."""
 
+    @property
+    def answered(self) -> bool:
+        """Whether it said what is wrong, and of this one request: a webhook that fails, say."""
+        return self.status not in (0, 429, 503)
+
 
 def error_of(status: int, reason: str, message: str) -> ClusterError:
     """The error for an answer with this status."""
@@ -67,4 +76,7 @@ def error_of(status: int, reason: str, message: str) -> ClusterError:
             return Forbidden(status, reason, message)
         case 0 | 429:
             return Unreachable(status, reason, message)
+    # What a schema does not have, server-side apply calls an error of the server's own.
+    if status == 500 and _NO_SUCH_OBJECT in message:
+        return Invalid(status, reason, message)
     return Unreachable(status, reason, message) if status >= 500 else ClusterError(status, reason, message)

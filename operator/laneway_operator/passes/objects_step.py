@@ -27,7 +27,8 @@ async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> 
 
     Raises:
         NotLeading: nothing more was written.
-        Unreachable: the API server was not reached; the pass is to be tried again.
+        Unreachable: the API server was not reached; the pass is to be tried again. (What it says of one object, such as
+            that a webhook fails, is found, and the others are applied.)
     """
     found: dict[str, Finding] = {}
     applied: list[str] = []
@@ -36,11 +37,13 @@ async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> 
         try:
             if await apply_if_different(tools.cluster, tools.cache, desired):
                 applied.append(f"{key.kind} {key.name}")
-        except Unreachable:
-            raise
-        except TROUBLES as error:
+        except (Unreachable, *TROUBLES) as error:
             component = desired["metadata"]["labels"][names.COMPONENT_LABEL]
-            if isinstance(error, ForeignObject) and _of_a_predecessor(tools, key, owner):
+            if isinstance(error, Unreachable):
+                if not error.answered:
+                    raise
+                finding = Finding(_CONDITIONS[component], False, Reason.DEPENDENCY_UNAVAILABLE, str(error))
+            elif isinstance(error, ForeignObject) and _of_a_predecessor(tools, key, owner):
                 finding = Finding(_CONDITIONS[component], False, Reason.PROGRESSING, _LEFTOVER.format(key=key))
             else:
                 finding = finding_of(_CONDITIONS[component], error)
