@@ -80,6 +80,10 @@ _CURES: Final[dict[Reason, str]] = {
     Reason.KAFKA_REFUSED: "Change `spec.kafka` so that the brokers can do it: fewer copies, fewer partitions.",
     Reason.SERVER_REFUSED: "Set Redis up as the message says, or choose another `durability`; see"
     " [Choose durability](choose-durability.md).",
+    Reason.REDIS_MOVED: "Set `spec.redis` back. To go on with an empty queue elsewhere: let it run dry (set"
+    " `gateway.replicas: 0`, and wait until no tasks wait or run), then"
+    " `kubectl annotate tq QUEUE laneway.dev/abandon-data=ADDRESS` with the former address that the message names, and"
+    " change `spec.redis`. A changed password, TLS, or another address of the same data is no move.",
     Reason.SCHEMA_TOO_NEW: "Run an operator at least as new as the Laneway that wrote the data; see"
     " [Upgrade](upgrade.md).",
     Reason.SCALED: "",

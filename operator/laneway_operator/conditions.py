@@ -61,6 +61,10 @@ class Reason(StrEnum):
     TOPICS_LACKING = "TopicsLacking", "Topics that others care for (kafka.topics: Unmanaged) are not as they must be."
     KAFKA_REFUSED = "KafkaRefused", "Kafka does not take a topic as it is asked for, such as one with too many copies."
     SERVER_REFUSED = "ServerRefused", "Redis is set up so that the queue's promises could not be kept."
+    REDIS_MOVED = (
+        "RedisMoved",
+        "spec.redis names a server that does not hold the queue's data: nothing is changed, so that no task is lost.",
+    )
     SCHEMA_TOO_NEW = "SchemaTooNew", "The queue's data in Redis was written by a newer Laneway than this one."
     SCALED = "Scaled", "The number of replicas is as decided; status.scaling says how that came about."
     METRIC_UNREADABLE = (
@@ -102,12 +106,17 @@ class Happening(StrEnum):
 
     TOPICS_MADE = "TopicsMade", "Topics that were missing were made."
     TOPICS_ADOPTED = "TopicsAdopted", "Topics that were there already were taken over (kafka.topics: Adopt)."
+    TOPICS_LEFT_BEHIND = (
+        "TopicsLeftBehind",
+        "The queue is on another Kafka cluster now; its topics in the former one stay there, and the event names them.",
+    )
     TOPIC_GROWN = "TopicGrown", "A topic got more partitions."
     TOPIC_CONFIGURED = "TopicConfigured", "Settings of a topic that were not as asked for were set."
     SCRIPTS_LOADED = "ScriptsLoaded", "Redis had lost scripts, and has them again."
     LIMITER_CONFIGURED = "LimiterConfigured", "The live configuration in Redis was written."
     OBJECTS_APPLIED = "ObjectsApplied", "Objects that had gone, or were not as asked for, were applied."
     QUEUE_ERASED = "QueueErased", "The queue's topics and its data in Redis were deleted (deletionPolicy: Delete)."
+    DATA_ABANDONED = "DataAbandoned", "The queue went to another Redis, and left what it had in the former one."
     CLEANUP_ABANDONED = "CleanupAbandoned", "A deleted queue was let go with things left behind; the event names them."
 
 

@@ -34,6 +34,8 @@ SIZED_BY_OTHERS: Final = "Others"
 RECONCILE_ANNOTATION: Final = "laneway.dev/reconcile"
 """With the value ``PAUSED`` the operator leaves the object and what belongs to it as they are."""
 PAUSED: Final = "Paused"
+ABANDON_DATA: Final = "laneway.dev/abandon-data"
+"""On a TaskQueue, with the address of a Redis (status.redis.address): what the queue has there may be left behind."""
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 #: Owned objects carry this label; the operator watches no others of their kinds.

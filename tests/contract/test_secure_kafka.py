@@ -120,6 +120,21 @@ async def test_topics_of_others_are_out_of_reach(
         await publisher.publish(foreign, [(None, None, b"x")])
 
 
+async def test_a_topic_that_may_not_be_seen_hides_no_other(
+    secure_kafka: KafkaServer, authority: Authority, name: str, close: Callable[[Any], Any]
+) -> None:
+    foreign = name.replace("laneway", "shop")
+    everybody = close(TopicAdmin(secure_kafka.bootstrap))
+    await everybody.create([TopicSpec(foreign), TopicSpec(name, 3)])
+    operator = close(TopicAdmin(kafka_as("operator", secure_kafka, authority)))
+    survey = await operator.survey([foreign, name, name + ".none"])
+    assert {topic: state.partitions for topic, state in survey.topics.items()} == {name: 3}
+    assert list(survey.refused) == [foreign]
+    assert isinstance(survey.refused[foreign], Unavailable)
+    # Whoever asks, by whichever address: it is one cluster.
+    assert survey.cluster == (await everybody.survey([])).cluster != secure_kafka.bootstrap
+
+
 # -- refused
 
 

@@ -62,6 +62,14 @@ class Limiter:
 
         self._call(change)
 
+    def write(self, config: QueueConfig) -> None:
+        """A configuration, as another operator would write it."""
+
+        async def change(store: RedisStore) -> None:
+            assert await store.configure(config, {}, expected=None)
+
+        self._call(change)
+
     def break_document(self) -> None:
         """Puts what is no configuration at all in its place."""
 

@@ -46,10 +46,11 @@ def test_retain_leaves_topics_and_data_and_a_new_queue_goes_on(
     assert config.paused  # nothing starts while nobody owns it
     assert set(TestTopics(kafka.bootstrap).get(*topics)) == set(topics)
 
-    world.create("TaskQueue", "keep", {
-        "redis": {"url": redis.url}, "kafka": {"bootstrapServers": [kafka.bootstrap], "topics": "Adopt"},
-        "source": "Direct",
-    })  # fmt: skip
+    # Without Adopt they are foreign to it, as the manifest's reference says.
+    create(world, "keep", redis.url, kafka.bootstrap)
+    world.told("TaskQueue", "keep", "TopicsReady", "False", "ForeignTopic")
+    world.patch("TaskQueue", "keep", {"spec": {"kafka": {"topics": "Adopt"}}})
+    world.told("TaskQueue", "keep", "TopicsReady", "True")
     world.told("TaskQueue", "keep", "LimiterReady", "True")
     until("the task that was kept starts", limiter.start)
     # No garbage collector runs here, so the first one's poller is there yet: that is no conflict.
@@ -132,7 +133,7 @@ def test_a_kafka_that_is_gone_holds_nothing_up_and_redis_is_still_cleaned(world:
     world.told("TaskQueue", "nokafka", "LimiterReady", "True")
     world.told("TaskQueue", "nokafka", "TopicsReady", "False", "DependencyUnavailable")
     # As if they had been made in better times.
-    listed = [{"name": name, "partitions": 1, "owned": True} for name in topics]
+    listed = [{"name": name, "cluster": "some", "partitions": 1, "owned": True} for name in topics]
     world.patch("TaskQueue", "nokafka", {"status": {"topics": listed}}, "status")
     world.delete("TaskQueue", "nokafka")
     until("it is gone", lambda: world.find("TaskQueue", "nokafka") is None, timeout=30)
@@ -148,3 +149,90 @@ def test_a_secret_that_is_missing_holds_nothing_up(world: World) -> None:
     world.delete("TaskQueue", "gone")
     until("it is gone", lambda: world.find("TaskQueue", "gone") is None, timeout=30)
     assert "gone-redis" in world.event("gone", "CleanupAbandoned")[2]
+
+
+def test_a_secret_that_went_first_does_not_hold_up_a_queue_that_retains_everything(
+    world: World, redis: RedisServer
+) -> None:
+    world.secret("sgone", url=redis.url)
+    world.create("TaskQueue", "sgone", {
+        "redis": {"secretRef": {"name": "sgone", "key": "url"}}, "drainTimeout": "1h",
+    })  # fmt: skip
+    world.told("TaskQueue", "sgone", "LimiterReady", "True")
+    world.delete("Secret", "sgone")
+    world.told("TaskQueue", "sgone", "LimiterReady", "False", "SecretNotFound", timeout=40)
+    world.delete("TaskQueue", "sgone")
+    until("it is gone", lambda: world.find("TaskQueue", "sgone") is None)
+    message = world.event("sgone", "CleanupAbandoned")[2]
+    assert "Secret sgone" in message and "stay, as asked for" in message
+
+
+def test_a_secret_of_kafka_that_is_missing_does_not_keep_a_retained_queue_from_draining(
+    world: World, redis: RedisServer, kafka: KafkaServer
+) -> None:
+    sasl = {"mechanism": "ScramSha512", "username": "u", "passwordSecretRef": {"name": "kgone", "key": "p"}}
+    world.secret("kgone", p="x")
+    world.create("TaskQueue", "nosasl", {"redis": {"url": redis.url}, "drainTimeout": "1h"})
+    world.told("TaskQueue", "nosasl", "LimiterReady", "True")
+    limiter = Limiter(redis.url, world.namespace, "nosasl")
+    limiter.submit()
+    held = limiter.start()
+    assert held is not None
+    of_kafka = {"bootstrapServers": [kafka.bootstrap], "sasl": sasl}
+    world.delete("Secret", "kgone")
+    world.patch("TaskQueue", "nosasl", {"spec": {"kafka": of_kafka, "source": "Direct"}})
+    world.delete("TaskQueue", "nosasl")
+    assert world.told("TaskQueue", "nosasl", "Ready", "False", "Deleting")["message"] == "1 tasks still run"
+    limiter.end(held)
+    until("it is gone", lambda: world.find("TaskQueue", "nosasl") is None)
+
+
+def test_a_paused_reconciliation_stops_deletion_too(world: World, redis: RedisServer) -> None:
+    create(world, "halted", redis.url, deletionPolicy="Delete")
+    world.told("TaskQueue", "halted", "LimiterReady", "True")
+    limiter = Limiter(redis.url, world.namespace, "halted")
+    limiter.submit()
+    world.patch("TaskQueue", "halted", {"metadata": {"annotations": {"laneway.dev/reconcile": "Paused"}}})
+    world.told("TaskQueue", "halted", "Paused", "True")
+    keys = limiter.keys()
+    world.delete("TaskQueue", "halted")
+    until("it says that deletion waits", lambda: (
+        "deletion waits" in world.condition("TaskQueue", "halted", "Paused").get("message", "")
+    ))  # fmt: skip
+    assert limiter.keys() == keys
+    config = limiter.config()
+    assert config is not None and not config.paused
+    assert world.find("Service", "laneway-halted") is not None
+    world.patch("TaskQueue", "halted", {"metadata": {"annotations": {"laneway.dev/reconcile": None}}})
+    until("it is gone", lambda: world.find("TaskQueue", "halted") is None)
+    assert limiter.keys() == 0
+
+
+def test_a_queue_whose_default_lane_is_deleted_with_it_still_starts_nothing_more(
+    world: World, redis: RedisServer
+) -> None:
+    world.create("PriorityLane", "tog-bulk", {"queueRef": {"name": "tog"}, "laneName": "bulk"})
+    create(
+        world,
+        "tog",
+        redis.url,
+        defaultLane="bulk",
+        drainTimeout="1h",
+        tenants={"overrides": [{"name": "t", "weight": 3}]},
+    )
+    world.told("TaskQueue", "tog", "LimiterReady", "True")
+    limiter = Limiter(redis.url, world.namespace, "tog")
+    limiter.submit()
+    limiter.submit()
+    held = limiter.start()
+    assert held is not None
+    world.delete("PriorityLane", "tog-bulk")
+    world.delete("TaskQueue", "tog")
+    assert world.told("TaskQueue", "tog", "Ready", "False", "Deleting")["message"] == "1 tasks still run"
+    config = limiter.config()
+    assert config is not None and config.paused
+    assert [lane.name for lane in config.lanes if not lane.gone] == ["bulk"]  # as it was in force
+    assert limiter.tenants() == {"t"}
+    assert limiter.start() is None
+    limiter.end(held)
+    until("it is gone", lambda: world.find("TaskQueue", "tog") is None)

@@ -40,8 +40,9 @@ def test_an_applied_queue_is_ready_with_all_that_it_needs(world: World, redis: R
 
     status = world.get("TaskQueue", name)["status"]
     topics = [f"laneway.{ns}.{name}.{part}" for part in ("tasks", "events", "dead")]
+    (cluster,) = {topic["cluster"] for topic in status["topics"]}
     assert status["topics"] == [
-        {"name": topic, "partitions": partitions, "owned": True}
+        {"name": topic, "cluster": cluster, "partitions": partitions, "owned": True}
         for topic, partitions in zip(topics, (3, 1, 1), strict=True)
     ]
     assert status["endpoint"] == f"http://laneway-{name}.{ns}.svc"
@@ -153,7 +154,7 @@ def test_a_foreign_topic_is_never_taken_over_silently(world: World, redis: Redis
     world.patch("TaskQueue", "foreign", {"spec": {"kafka": {"topics": "Adopt"}}})
     world.told("TaskQueue", "foreign", "TopicsReady", "True")
     listed = {topic["name"]: topic for topic in world.get("TaskQueue", "foreign")["status"]["topics"]}
-    assert listed[name] == {"name": name, "partitions": 2, "owned": True}
+    assert listed[name] == {"name": name, "cluster": listed[name]["cluster"], "partitions": 2, "owned": True}
     assert topics.get(name)[name].configs["retention.ms"] == str(168 * 3600 * 1000)
     assert world.event("foreign", "TopicsAdopted")[0] == "Normal"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.operator.limiter import Limiter
-from tests.operator.running import World
+from tests.operator.running import World, until
 from tests.operator.topics import TestTopics
 from tests.secured import KAFKA_OPERATOR_PASSWORD, OPERATOR_PASSWORD, redis_as
 
 from servers.certificates import Authority
 from servers.kafka import KafkaServer
+from servers.kafka_secure import add_acls
 from servers.redis import RedisServer
 
 Object = dict[str, Any]
@@ -100,3 +102,28 @@ def test_a_certificate_that_is_none_is_told_with_its_secret(
     world.create("TaskQueue", "broken", _spec(secure_redis, secure_kafka, "broken"))
     told = world.told("TaskQueue", "broken", "LimiterReady", "False", "SecretInvalid")
     assert "broken-ca" in told["message"]
+
+
+def test_a_queue_whose_topics_the_login_may_not_see_breaks_no_other_of_the_same_login(
+    world: World, redis7: RedisServer, secure_kafka: KafkaServer, authority: Authority
+) -> None:
+    redis7.ensure()
+    world.secret("acl-ca", ca_crt=authority.cert.read_bytes())
+    world.secret("acl-kafka", password="nobody")
+    rights = " ".join(
+        f"--operation {what}" for what in ("Create", "Describe", "DescribeConfigs", "Alter", "AlterConfigs", "Delete")
+    )
+    allowed = f"--add --allow-principal User:nobody {rights} --resource-pattern-type prefixed"
+    asyncio.run(add_acls(secure_kafka.bootstrap, f"{allowed} --topic laneway.{world.namespace}.acl-good"))
+    spec = _spec(redis7, secure_kafka, "acl")
+    kafka = {**spec["kafka"], "sasl": {**spec["kafka"]["sasl"], "username": "nobody"}}
+    world.create("TaskQueue", "acl-good", {"redis": {"url": redis7.url}, "kafka": kafka})
+    world.told("TaskQueue", "acl-good", "TopicsReady", "True")
+    world.create("TaskQueue", "acl-bad", {"redis": {"url": redis7.url}, "kafka": kafka})
+    told = world.told("TaskQueue", "acl-bad", "TopicsReady", "False", "AccessDenied")
+    assert "'nobody'" in told["message"]
+    # What is asked of Kafka from now on is asked of both.
+    world.patch("TaskQueue", "acl-good", {"spec": {"kafka": {"partitions": 5}}})
+    name = f"laneway.{world.namespace}.acl-good.tasks"
+    until("it is still cared for", lambda: TestTopics(secure_kafka.bootstrap).get(name)[name].partitions == 5)
+    world.told("TaskQueue", "acl-good", "TopicsReady", "True")

@@ -50,6 +50,6 @@ async def _grow(kafka: KafkaPeer, name: str, partitions: int) -> None:
         await kafka.grow(name, partitions)
     except ConfigError:
         # What was seen may be older than our own last change.
-        state = (await kafka.look([name])).get(name)
+        state = (await kafka.look([name])).topics.get(name)
         if state is None or state.partitions < partitions:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from laneway.adapters.kafka.admin import TopicAdmin, TopicState
+from laneway.adapters.kafka.admin import Survey, TopicAdmin
 from laneway.errors import LanewayError
 from laneway.model.servers import KafkaServer
 from laneway.model.topics import TopicSpec
@@ -33,19 +33,25 @@ class KafkaPeer:
         self._fence = fence
         self._count = count
         self._names: dict[str, None] = {}
-        self._seen: SharedRead[tuple[frozenset[str], dict[str, TopicState]]] = SharedRead(
-            self._describe_all, FRESH_S, clock
-        )
+        self._seen: SharedRead[tuple[frozenset[str], Survey]] = SharedRead(self._describe_all, FRESH_S, clock)
         self._stale: set[str] = set()
 
-    async def look(self, names: Sequence[str]) -> Mapping[str, TopicState]:
-        """Those of the topics that exist."""
+    async def look(self, names: Sequence[str]) -> Survey:
+        """The id of the cluster, and those of the topics that exist. Raises also what Kafka refused for one of them;
+        that others ask for topics which they may not see is no concern of these."""
         self._names.update(dict.fromkeys(names))
-        asked, states = await self._seen()
+        asked, survey = await self._seen()
         if not asked.issuperset(names) or not self._stale.isdisjoint(names):
             # (They stay stale until all are described anew: what is shared is still from before.)
-            return await self._call("describe", self._admin.describe(names))
-        return {name: states[name] for name in names if name in states}
+            survey = await self._call("describe", self._admin.survey(names))
+        for name in names:
+            if name in survey.refused:
+                raise survey.refused[name].with_traceback(None)
+        return Survey(survey.cluster, {name: survey.topics[name] for name in names if name in survey.topics}, {})
+
+    async def cluster(self) -> str:
+        """The id of the cluster, asked for now."""
+        return (await self._call("describe", self._admin.survey([]))).cluster
 
     async def create(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Makes topics; returns those made, without those that were there."""
@@ -82,10 +88,10 @@ class KafkaPeer:
             # What was read before, or meanwhile, does not count any more.
             self._stale.update(names)
 
-    async def _describe_all(self) -> tuple[frozenset[str], dict[str, TopicState]]:
+    async def _describe_all(self) -> tuple[frozenset[str], Survey]:
         names = list(self._names)
         self._stale.clear()
-        return frozenset(names), await self._call("describe", self._admin.describe(names))
+        return frozenset(names), await self._call("describe", self._admin.survey(names))
 
     async def _call(self, name: str, call: Awaitable[_T]) -> _T:
         try:

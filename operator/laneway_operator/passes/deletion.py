@@ -6,12 +6,13 @@ left behind.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from laneway.errors import ConfigError, Unavailable
 from laneway.kit.quantities import duration_ms
 from laneway.model.manifests import TaskQueue
+from laneway.model.servers import RedisServer
 from laneway_operator import names
 from laneway_operator.apply.finalizers import has_finalizer, remove_finalizer
 from laneway_operator.apply.limiter import erase_queue
@@ -22,15 +23,29 @@ from laneway_operator.engine.errors import Conflict, NotFound
 from laneway_operator.keys import Body, ObjectKey, key_of
 from laneway_operator.observe.manifests import Manifests
 from laneway_operator.observe.peers import Peers
-from laneway_operator.observe.servers import ServerReader, Servers
+from laneway_operator.observe.secrets import SecretForbidden, SecretNotFound
+from laneway_operator.observe.servers import SecretInvalid, ServerReader
 from laneway_operator.passes.limiter_step import LimiterStep
-from laneway_operator.passes.members import MemberReader
+from laneway_operator.passes.redis_step import RedisStep
 from laneway_operator.passes.troubles import TROUBLES
+from laneway_operator.plan.redis_home import home_of, without_kafka
 from laneway_operator.plan.status import Finding, conditions
+from laneway_operator.plan.topics import listed_topics, name_by_cluster, owned_topics
 from laneway_operator.toolbox import Toolbox
 
 _AGAIN_S: Final = 1.0
 _DEFAULT_DRAIN_S: Final = 60.0
+_NO_SECRET: Final = (SecretNotFound, SecretForbidden, SecretInvalid)
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """How far one step came. ``todo`` is what is still to be done, or ""; ``deleted`` is what was; ``left`` is what
+    nobody here may or can delete."""
+
+    todo: str = ""
+    deleted: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 class Deletion:
@@ -40,41 +55,41 @@ class Deletion:
         self,
         tools: Toolbox,
         manifests: Manifests,
-        members: MemberReader,
         servers: ServerReader,
         peers: Peers,
         limiter: LimiterStep,
+        redis: RedisStep,
     ) -> None:
         self._tools = tools
         self._manifests = manifests
-        self._members = members
         self._servers = servers
         self._peers = peers
         self._limiter = limiter
+        self._redis = redis
 
     async def __call__(self, body: Body) -> float | None:
         """One step further. Returns in how many seconds to go on."""
         if not has_finalizer(body):
             return None
-        left: str
+        cleaned, forever = Cleaned(), False
         since = _seconds_since(body["metadata"]["deletionTimestamp"])
         drain_s = _DEFAULT_DRAIN_S
         await self._close_gateway(body)
         try:
             queue = self._manifests.queue(body)
             drain_s = duration_ms(queue.spec.drainTimeout) / 1000
-            left = await self._clean(body, queue, draining=since < drain_s)
+            cleaned = await self._clean(body, queue, draining=since < drain_s)
         except TROUBLES as error:
-            left = str(error)
-        if not left:
-            self._tell_what_was_deleted(body)
+            cleaned.todo = str(error)
+            # With Retain there is nothing to undo, so a Secret that went first (with its namespace) holds up nothing.
+            forever = isinstance(error, _NO_SECRET) and _retains(body)
+        if not cleaned.todo:
+            self._tell_the_end(body, cleaned)
             return await self._let_go(body)
-        if since < drain_s + self._tools.settings.cleanup_deadline:
-            await self._tell(body, left)
+        if since < drain_s + self._tools.settings.cleanup_deadline and not forever:
+            await self._tell(body, cleaned.todo)
             return _AGAIN_S
-        self._tools.events.emit(
-            body, EventType.WARNING, Happening.CLEANUP_ABANDONED, f"{_remains(body)} stay behind: {left}"
-        )
+        self._tools.events.emit(body, EventType.WARNING, Happening.CLEANUP_ABANDONED, _abandoned(body, cleaned.todo))
         return await self._let_go(body)
 
     async def _close_gateway(self, body: Body) -> None:
@@ -85,46 +100,59 @@ class Deletion:
         ):
             await delete_if_owned(self._tools.cluster, self._tools.cache, key, uid)
 
-    async def _clean(self, body: Body, queue: TaskQueue, *, draining: bool) -> str:
-        """Returns what is still to be done, or "". Raises one of TROUBLES."""
-        servers = await self._servers.of_queue(queue)
-        members = self._members.of(key_of(body))
-        running = await self._running(body, queue, servers)
+    async def _clean(self, body: Body, queue: TaskQueue, *, draining: bool) -> Cleaned:
+        """One attempt. Raises one of TROUBLES."""
+        redis = (await self._servers.of_queue(without_kafka(queue))).redis
+        moved = await self._redis.held(body, redis)
+        if moved is not None and moved.reason is not Reason.REDIS_MOVED:
+            return Cleaned(todo=moved.message)
+        # What another Redis holds under this name is not this queue's.
+        running = 0 if moved is not None else await self._limiter.pause(body, queue, redis)
         if draining and running:
-            return f"{running} tasks still run"
+            return Cleaned(todo=f"{running} tasks still run")
         if queue.spec.deletionPolicy == "Retain":
-            return ""
-        return await self._erase(body, servers, members.unreadable)
+            return Cleaned()
+        return await self._erase(body, queue, redis if moved is None else None)
 
-    async def _running(self, body: Body, queue: TaskQueue, servers: Servers) -> int:
-        """How many tasks run, now that no others start."""
-        key = key_of(body)
-        seen = await self._peers.redis(servers.redis).look(key.namespace, key.name, ())
-        if seen.raw is None:
-            return 0  # it never had a configuration, so nobody could start anything
-        members = self._members.of(key)
-        found = await self._limiter(body, queue, servers.redis, members.lanes, members.unreadable, stopping=True)
-        if not found.finding.ok and found.finding.reason is Reason.DEPENDENCY_UNAVAILABLE:
-            raise Unavailable(found.finding.message, 1.0)
-        return found.running if found.running is not None else seen.running
-
-    async def _erase(self, body: Body, servers: Servers, unreadable: frozenset[str]) -> str:
+    async def _erase(self, body: Body, queue: TaskQueue, redis: RedisServer | None) -> Cleaned:
+        """``redis`` None: the queue's data is not where the manifest says, and stays there."""
         key, uid = key_of(body), body["metadata"]["uid"]
         poller = ObjectKey("Deployment", key.namespace, names.poller_name(key.name))
         await delete_if_owned(self._tools.cluster, self._tools.cache, poller, uid)
-        problems: list[str] = []
-        owned = [topic["name"] for topic in (body.get("status") or {}).get("topics") or () if topic.get("owned")]
-        if owned and servers.kafka is not None:
-            try:
-                await self._peers.kafka(servers.kafka).delete(owned)  # ones that are gone already are fine
-            except (Unavailable, ConfigError) as error:
-                problems.append(str(error))
+        cleaned, problems = Cleaned(), list[str]()
+        try:
+            await self._delete_topics(body, queue, cleaned)
+        except TROUBLES as error:
+            problems.append(str(error))
         # What still stops may write a last time: so once more, until it is gone, and there is nothing.
         if stopping := self._stopping(key):
             problems.append(f"still stopping: {', '.join(stopping)}")
-        if erased := await erase_queue(servers.redis, key.namespace, key.name, self._tools.fence):
+        if redis is None:
+            cleaned.left.append(_data(body))
+        elif erased := await erase_queue(redis, key.namespace, key.name, self._tools.fence):
             problems.append(f"{erased} keys in Redis were just deleted; looking once more")
-        return "; ".join(problems)
+        else:
+            cleaned.deleted.append(_data(body))
+        cleaned.todo = "; ".join(problems)
+        return cleaned
+
+    async def _delete_topics(self, body: Body, queue: TaskQueue, cleaned: Cleaned) -> None:
+        """Only those in the cluster that they were made in. Raises one of TROUBLES."""
+        owned = [topic for topic in listed_topics(body) if topic["owned"]]
+        if not owned:
+            return
+        here: list[str] = []
+        server = (await self._servers.of_queue(queue)).kafka
+        if server is not None:
+            peer = self._peers.kafka(server)
+            cluster = await peer.cluster()
+            here = owned_topics(owned, cluster)
+            await peer.delete(here)  # ones that are gone already are fine
+            owned = [topic for topic in owned if topic["cluster"] != cluster]
+        if here:
+            cleaned.deleted.append(f"the topics {', '.join(here)}")
+        if owned:
+            cleaned.left.append(f"the topics {name_by_cluster(owned)}, which is not the Kafka that spec.kafka names")
 
     def _stopping(self, key: ObjectKey) -> list[str]:
         """The pods of the queue's own parts that are there yet."""
@@ -135,9 +163,13 @@ class Deletion:
             if pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL) in ("gateway", "poller")
         ]
 
-    def _tell_what_was_deleted(self, body: Body) -> None:
-        if (body.get("spec") or {}).get("deletionPolicy") == "Delete":
-            self._tools.events.emit(body, EventType.NORMAL, Happening.QUEUE_ERASED, f"deleted {_remains(body)}")
+    def _tell_the_end(self, body: Body, cleaned: Cleaned) -> None:
+        if cleaned.deleted:
+            said = f"deleted {' and '.join(cleaned.deleted)}"
+            self._tools.events.emit(body, EventType.NORMAL, Happening.QUEUE_ERASED, said)
+        if cleaned.left:
+            said = f"{' and '.join(cleaned.left)} stay behind"
+            self._tools.events.emit(body, EventType.WARNING, Happening.CLEANUP_ABANDONED, said)
 
     async def _let_go(self, body: Body) -> float | None:
         try:
@@ -156,11 +188,22 @@ class Deletion:
             return
 
 
-def _remains(body: Body) -> str:
-    meta = body["metadata"]
-    topics = [topic["name"] for topic in (body.get("status") or {}).get("topics") or () if topic.get("owned")]
-    keys = f"the keys laneway:{{{meta['namespace']}/{meta['name']}}}:* in Redis"
-    return f"the topics {', '.join(topics)} and {keys}" if topics else keys
+def _retains(body: Body) -> bool:
+    return bool((body.get("spec") or {}).get("deletionPolicy", "Retain") == "Retain")
+
+
+def _abandoned(body: Body, why: str) -> str:
+    if _retains(body):
+        return f"its tasks were not waited for, and perhaps others still start: {why}. {_data(body)} stay, as asked for"
+    topics = [topic for topic in listed_topics(body) if topic["owned"]]
+    of_kafka = f"the topics {name_by_cluster(topics)} and " if topics else ""
+    return f"{of_kafka}{_data(body)} stay behind, or some of that: {why}"
+
+
+def _data(body: Body) -> str:
+    meta, home = body["metadata"], home_of(body)
+    at = f" at {home.address}" if home else ""
+    return f"the keys laneway:{{{meta['namespace']}/{meta['name']}}}:* in Redis{at}"
 
 
 def _seconds_since(stamp: str) -> float:

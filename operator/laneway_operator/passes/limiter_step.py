@@ -1,4 +1,4 @@
-"""The step of a queue's pass that keeps Redis's scripts and the live configuration right."""
+"""The step of a queue's pass that keeps Redis's scripts and configuration right, and pauses a queue that goes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from laneway_operator.observe.limiter import RedisPeer, SeenLimiter
 from laneway_operator.observe.peers import Peers
 from laneway_operator.passes.troubles import TROUBLES, finding_of
 from laneway_operator.plan.lanes import Lanes
-from laneway_operator.plan.limiter import plan_limiter
+from laneway_operator.plan.limiter import paused, plan_limiter, tenants_in_force
 from laneway_operator.plan.status import Finding
 from laneway_operator.toolbox import Toolbox
 
@@ -28,12 +28,12 @@ _CLOSER_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LimiterFound:
-    """``config`` is what is in force, ``waiting`` and ``running`` count tasks; None: not seen."""
+    """``config`` is what is in force, ``waiting`` counts tasks; None: not seen. ``anew``: Redis had nothing of it."""
 
     finding: Finding
     config: QueueConfig | None = None
     waiting: int | None = None
-    running: int | None = None
+    anew: bool = False
 
 
 class LimiterStep:
@@ -54,20 +54,47 @@ class LimiterStep:
         server: RedisServer,
         lanes: Lanes,
         keep: frozenset[str] = frozenset(),
-        *,
-        stopping: bool = False,
     ) -> LimiterFound:
-        """``keep`` names lanes that stay as they are; ``stopping``: the queue is paused. Raises NotLeading."""
+        """``keep`` names lanes that stay as they are. Raises NotLeading."""
         key = key_of(body)
 
         def plan(current: QueueConfig | None, empty: frozenset[str]) -> tuple[QueueConfig, Mapping[str, TenantConfig]]:
-            return plan_limiter(current, queue, lanes, empty_lanes=empty, keep=keep, stopping=stopping)
+            return plan_limiter(current, queue, lanes, empty_lanes=empty, keep=keep)
 
         try:
             peer = self._peers.redis(server)
             return await self._bring(key, body, peer, server, plan)
         except TROUBLES as error:
             return LimiterFound(finding_of(_READY, error), self._known.get(key))
+
+    async def pause(self, body: Body, queue: TaskQueue, server: RedisServer) -> int:
+        """Lets nothing start any more: pauses the configuration that is in force, whatever manifests say now (lanes may
+        be gone already). Returns how many tasks run after that.
+
+        Raises:
+            NotLeading: nothing was written.
+            ConfigError: what is in force can't be read, and none can be made of the manifest.
+            Unavailable, AccessDenied, SchemaTooNew: Redis is away, refused, or has data of a newer Laneway.
+        """
+        key, peer = key_of(body), self._peers.redis(server)
+        seen = await peer.look(key.namespace, key.name, ())
+        if seen.raw is None and not seen.hash:
+            return 0  # it never had a configuration, so nobody could start anything
+        if seen.whole and seen.config is not None and seen.config.paused:
+            return seen.running
+        tenants = tenants_in_force(seen.tenants)
+
+        def plan(current: QueueConfig | None, empty: frozenset[str]) -> tuple[QueueConfig, Mapping[str, TenantConfig]]:
+            if current is None:
+                planned, made = plan_limiter(None, queue, Lanes({}, {}))
+                return paused(planned), made
+            return paused(current), tenants
+
+        known = self._known.get(key)
+        config = await write_limiter(server, key.namespace, key.name, plan, seen, self._tools.fence, known=known)
+        self._known[key] = config
+        # Only now: what was counted before may have begun more since.
+        return (await peer.look(key.namespace, key.name, ())).running
 
     def forget(self, key: ObjectKey) -> None:
         """The queue is gone."""
@@ -92,7 +119,9 @@ class LimiterStep:
                 self._tell(body, Happening.LIMITER_CONFIGURED, _what_changed(seen, config))
         assert config is not None
         self._known[key] = config
-        return LimiterFound(Finding(_READY, True, Reason.READY, "; ".join(remarks)), config, seen.waiting, seen.running)
+        return LimiterFound(
+            Finding(_READY, True, Reason.READY, "; ".join(remarks)), config, seen.waiting, seen.raw is None
+        )
 
     def _tell_losses(self, key: ObjectKey, body: Body, peer: RedisPeer) -> None:
         """Scripts are the server's, and each queue on it hears that they were gone."""

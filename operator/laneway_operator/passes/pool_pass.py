@@ -18,6 +18,7 @@ from laneway_operator.observe.servers import ServerReader, default_redis
 from laneway_operator.passes.objects_step import apply_objects
 from laneway_operator.passes.pool_scaler import PoolScaler, ScalingResult
 from laneway_operator.passes.troubles import TROUBLES, finding_of
+from laneway_operator.plan.redis_home import address_of, home_of, without_kafka
 from laneway_operator.plan.status import Finding, conditions, held, pods, told
 from laneway_operator.resources.parts import pool_objects, worker_part
 from laneway_operator.toolbox import Toolbox
@@ -59,7 +60,10 @@ class PoolPass:
             return None
         try:
             queue = self._queue(pool)
-            credentials = await self._servers.of_pool(queue, pool) if isinstance(queue, TaskQueue) else ""
+            credentials = ""
+            if isinstance(queue, TaskQueue):
+                credentials = await self._servers.of_pool(queue, pool)
+                queue = await self._where_its_data_is(queue)
         except TROUBLES as error:
             # What there is stays as it is: a Secret that is away for a moment must not stop workers.
             await self._tell(key, body, [finding_of(_AVAILABLE, error)])
@@ -105,6 +109,21 @@ class PoolPass:
             return self._manifests.queue(body)
         except ConfigError as error:
             return Finding(_AVAILABLE, False, Reason.QUEUE_NOT_READY, f"the TaskQueue {name} can't be used: {error}")
+
+    async def _where_its_data_is(self, queue: TaskQueue) -> TaskQueue | Finding:
+        """The queue; or why its workers stay as they are: spec.redis names another server than the status, and the
+        queue's own pass has not let it pass (yet)."""
+        server = (await self._servers.of_queue(without_kafka(queue))).redis
+        body = self._tools.cache.get(names.queue_key(queue.metadata.namespace, queue.metadata.name))
+        home = home_of(body) if body is not None else None
+        if home is None or home.address == address_of(server):
+            return queue
+        return Finding(
+            _AVAILABLE,
+            False,
+            Reason.QUEUE_NOT_READY,
+            f"the TaskQueue {queue.metadata.name} has its data in Redis at {home.address}, not at {address_of(server)}",
+        )
 
     def _deployment(self, key: ObjectKey) -> Body | None:
         return self._tools.cache.get(ObjectKey("Deployment", key.namespace, names.worker_name(key.name)))

@@ -15,7 +15,7 @@ from laneway.model.config import QueueConfig
 from laneway.model.manifests import TaskQueue
 from laneway.model.topics import Topics
 from laneway_operator import names
-from laneway_operator.apply.finalizers import add_finalizer
+from laneway_operator.apply.finalizers import add_finalizer, has_finalizer
 from laneway_operator.apply.status import write_status_if_different
 from laneway_operator.conditions import ConditionType, Reason
 from laneway_operator.engine.errors import Conflict, NotFound
@@ -28,6 +28,7 @@ from laneway_operator.passes.limiter_step import LimiterStep
 from laneway_operator.passes.live import LiveQueue, LiveQueues
 from laneway_operator.passes.members import MemberReader
 from laneway_operator.passes.objects_step import apply_objects
+from laneway_operator.passes.redis_step import RedisStep, Settled
 from laneway_operator.passes.topics_step import TopicsFound, TopicsStep
 from laneway_operator.passes.troubles import TROUBLES, finding_of
 from laneway_operator.plan.status import Finding, conditions, held, magnitude, pods, same_but_for_times, told
@@ -65,7 +66,8 @@ class QueuePass:
         self._clock = clock
         self._topics = TopicsStep(tools, peers)
         self._limiter = LimiterStep(tools, peers, clock)
-        self._deletion = Deletion(tools, manifests, self._members, servers, peers, self._limiter)
+        self._redis = RedisStep(tools)
+        self._deletion = Deletion(tools, manifests, servers, peers, self._limiter, self._redis)
         self._failures: dict[ObjectKey, int] = {}
         self._depth_differs: dict[ObjectKey, float] = {}
 
@@ -74,11 +76,12 @@ class QueuePass:
         if body is None:
             self._forget(key)
             return None
-        if body["metadata"].get("deletionTimestamp"):
-            return await self._deletion(body)
-        if names.paused(body):
-            await self._write(body, held(body.get("status") or {}, body["metadata"]["generation"]))
+        deleting = bool(body["metadata"].get("deletionTimestamp"))
+        if names.paused(body) and (has_finalizer(body) or not deleting):
+            await self._write(body, held(body.get("status") or {}, body["metadata"]["generation"], deleting=deleting))
             return None
+        if deleting:
+            return await self._deletion(body)
         try:
             body = await add_finalizer(self._tools.cluster, self._tools.cache, body)
         except (Conflict, NotFound):
@@ -95,20 +98,30 @@ class QueuePass:
             self._note_live(key, LiveQueue(finding))
             await self._tell(key, body, [finding, *self._pods_as_they_are(key)], {})
             return _SOON_S
+        if moved := await self._redis.held(body, servers.redis):
+            # Pods and configuration stay on the server that has the tasks.
+            self._note_live(key, LiveQueue(moved))
+            findings = [moved, *self._pods_as_they_are(key)]
+            await self._tell(key, body, findings, {})
+            return self._pause(key, findings)
         members = self._members.of(key)
         (topics, body), limiter, objects = await asyncio.gather(
             self._topics(body, queue, servers.kafka, most_workers(members.pools)),
             self._limiter(body, queue, servers.redis, members.lanes, members.unreadable),
             apply_objects(self._tools, body, self._objects(queue, body, servers)),
         )
+        settled = Settled((body.get("status") or {}).get("redis"))
+        if limiter.finding.ok:
+            settled = await self._redis.settle(body, servers.redis, anew=limiter.anew)
         self._note_live(key, LiveQueue(limiter.finding, limiter.config, members.generations, members.lanes.beaten))
-        findings = [*([topics.finding] if topics.finding else []), limiter.finding]
+        findings = [*([topics.finding] if topics.finding else []), settled.finding or limiter.finding]
         counts = {"gateway": queue.spec.gateway.replicas, "poller": queue.spec.poller.replicas}
         findings += [
             objects.get(name) or pods(type, self._tools.cache.get(self._deployment(key, name)), counts[name])
             for name, type in _PODS.items()
         ]
         fields = self._fields(body, queue, topics, limiter.config, len(members.pools))
+        fields["redis"] = settled.status
         await self._tell(key, body, findings, fields, depth=limiter.waiting)
         return self._pause(key, findings)
 

@@ -26,6 +26,7 @@ STALLED: Final = frozenset(
         Reason.KAFKA_REFUSED,
         Reason.SERVER_REFUSED,
         Reason.SCHEMA_TOO_NEW,
+        Reason.REDIS_MOVED,
     }
 )
 
@@ -67,11 +68,12 @@ def conditions(findings: Sequence[Finding], generation: int, *, paused: str = ""
     return [_condition(finding, generation) for finding in (*made, *own)]
 
 
-def held(status: Mapping[str, Any], generation: int) -> Body:
-    """The status of an object whose reconciliation an annotation has stopped: as it was, and paused."""
-    paused = Finding(
-        ConditionType.PAUSED, True, Reason.PAUSED, "the annotation laneway.dev/reconcile: Paused stops all changes"
-    )
+def held(status: Mapping[str, Any], generation: int, *, deleting: bool = False) -> Body:
+    """The status of an object whose reconciliation an annotation has stopped: as it was, and paused. ``deleting``: it
+    is being deleted, and that waits too."""
+    waits = ", and so the object's deletion waits" if deleting else ""
+    said = f"the annotation laneway.dev/reconcile: Paused stops all changes{waits}"
+    paused = Finding(ConditionType.PAUSED, True, Reason.PAUSED, said)
     before = [one for one in status.get("conditions") or () if one["type"] != ConditionType.PAUSED]
     return {**status, "conditions": [*before, _condition(paused, generation)]}
 

@@ -1,15 +1,16 @@
-"""Which topics to make, grow and configure, and which to leave alone."""
+"""Which topics to make, grow and configure, and which to leave alone; and whose those are that a status lists."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from laneway.adapters.kafka.admin import TopicState
 from laneway.model.manifests import WorkerPool
 from laneway.model.topics import TopicSpec
+from laneway_operator.keys import Body
 
 Care = Literal["Managed", "Adopt", "Unmanaged"]
 
@@ -38,6 +39,29 @@ class TopicsPlan:
     def changes(self) -> bool:
         """Whether anything is to be done."""
         return bool(self.create or self.grow or self.configure or self.claim)
+
+
+def listed_topics(body: Body) -> list[dict[str, Any]]:
+    """The topics that the status of a queue lists. One without a cluster is not known to be anywhere, and left out."""
+    return [
+        {"name": topic["name"], "cluster": topic["cluster"], "partitions": topic.get("partitions", 0),
+         "owned": topic.get("owned", False)}
+        for topic in (body.get("status") or {}).get("topics") or ()
+        if topic.get("cluster")
+    ]  # fmt: skip
+
+
+def owned_topics(topics: Sequence[dict[str, Any]], cluster: str) -> list[str]:
+    """The names of those that are ours in this Kafka cluster."""
+    return [topic["name"] for topic in topics if topic["owned"] and topic["cluster"] == cluster]
+
+
+def name_by_cluster(topics: Sequence[dict[str, Any]]) -> str:
+    """These topics in a sentence: "a, b (Kafka cluster X) and c (Kafka cluster Y)"; "" for none."""
+    clusters: dict[str, list[str]] = {}
+    for topic in topics:
+        clusters.setdefault(topic["cluster"], []).append(topic["name"])
+    return " and ".join(f"{', '.join(names)} (Kafka cluster {cluster})" for cluster, names in clusters.items())
 
 
 def most_workers(pools: Collection[WorkerPool]) -> int:

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from laneway.errors import ConfigError
-from laneway.model.config import QueueConfig
+from laneway.model.config import QueueConfig, TenantConfig, encode_tenant
 from laneway.model.manifests import PriorityLane, TaskQueue
 from laneway_operator.plan.lanes import Lanes, SeenLane, settle_owners
-from laneway_operator.plan.limiter import plan_limiter
+from laneway_operator.plan.limiter import paused, plan_limiter, tenants_in_force
 
 QUEUE = TaskQueue.model_validate({"metadata": {"name": "q"}})
 
@@ -82,13 +82,16 @@ def test_a_lane_that_was_deleted_is_gone_and_keeps_its_number() -> None:
     assert third.lane("high") is None
 
 
-def test_a_stopping_queue_is_paused_whatever_its_manifest_says() -> None:
-    lanes = settle_owners([])
-    first = planned(None, lanes)
-    second = planned(first, lanes, stopping=True)
-    assert (first.paused, second.paused, second.version) == (False, True, 2)
-    assert planned(second, lanes, stopping=True) == second
-    assert planned(second, lanes) == msgspec.structs.replace(second, paused=False, version=3)
+def test_a_queue_that_goes_is_paused_as_it_is_in_force() -> None:
+    first = planned(None, settle_owners([lane("high"), lane("low")]))
+    second = paused(first)
+    assert second == msgspec.structs.replace(first, paused=True, version=2)
+    assert paused(second) is second
+
+
+def test_tenants_settings_are_read_back_as_they_were_written() -> None:
+    tenant = TenantConfig(w=7)
+    assert tenants_in_force({b"a": encode_tenant(tenant), b"b": b"\xc1"}) == {"a": tenant}
 
 
 def test_what_does_not_fit_together_is_refused() -> None:

@@ -12,7 +12,10 @@ from laneway_operator.plan.topics import (
     Care,
     TopicsPlan,
     enough_partitions,
+    listed_topics,
     most_workers,
+    name_by_cluster,
+    owned_topics,
     plan_topic_changes,
 )
 
@@ -106,3 +109,16 @@ def test_the_topic_of_tasks_has_a_partition_for_each_worker_and_others_stay() ->
     assert [(spec.name, spec.partitions) for spec in grown] == [("tasks", 20), ("events", 1)]
     assert enough_partitions((tasks,), "tasks", 5) == (tasks,)
     assert enough_partitions((tasks,), "tasks", 50_000)[0].partitions == MOST_PARTITIONS
+
+
+def test_topics_are_ours_in_the_cluster_that_they_were_made_in_only() -> None:
+    topics = [
+        {"name": "a", "cluster": "one", "partitions": 1, "owned": True},
+        {"name": "a", "cluster": "two", "partitions": 1, "owned": False},
+        {"name": "b", "cluster": "two", "partitions": 1, "owned": True},
+        {"name": "c", "partitions": 1, "owned": True},
+    ]
+    listed = listed_topics({"status": {"topics": topics}})
+    assert [topic["name"] for topic in listed] == ["a", "a", "b"]
+    assert (owned_topics(listed, "one"), owned_topics(listed, "two"), owned_topics(listed, "")) == (["a"], ["b"], [])
+    assert name_by_cluster(listed) == "a (Kafka cluster one) and a, b (Kafka cluster two)"

@@ -42,6 +42,16 @@ class TopicState:
     configs: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a cluster says of some topics. ``cluster`` is its id, or its address if it has none; ``topics`` are those
+    that exist; ``refused`` says of others why nothing is known of them, such as missing rights."""
+
+    cluster: str
+    topics: Mapping[str, TopicState]
+    refused: Mapping[str, Exception]
+
+
 class TopicAdmin:
     """An administrator's client that connects at first use, and again after it broke. Every request ends within
     ``timeout`` seconds. For one event loop."""
@@ -57,34 +67,55 @@ class TopicAdmin:
         """The topics of these names that exist.
 
         Raises:
-            Unavailable: Kafka can't be reached, or does not allow it.
+            Unavailable: Kafka can't be reached, or does not allow it for one of them.
         """
         if not names:
             return {}
-        # A request that names topics would create them where brokers do that by themselves, unless told not to.
-        metadata = await self._ask(lambda client: client._send_request(MetadataRequest(list(names), False)))
-        found: dict[str, tuple[int, int]] = {}
-        for topic in metadata.to_object()["topics"]:
-            if _is(topic["error_code"], UnknownTopicOrPartitionError):
-                continue
-            await self._check(topic["error_code"], f"describing topic {topic['topic']}")
-            copies = [len(partition["replicas"]) for partition in topic["partitions"]]
-            found[topic["topic"]] = (len(copies), min(copies, default=0))
-        configs = await self._configs(list(found))
-        return {name: TopicState(*found[name], configs[name]) for name in found if name in configs}
+        survey = await self.survey(names)
+        for error in survey.refused.values():
+            raise error
+        return dict(survey.topics)
 
-    async def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
-        if not names:
-            return {}
-        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    async def survey(self, names: Sequence[str]) -> Survey:
+        """Which cluster this is, and each of these topics for itself: one without rights hides no other.
+
+        Raises:
+            Unavailable: Kafka can't be reached, or does not allow it at all.
+        """
+        # A request that names topics would create them where brokers do that by themselves, unless told not to.
+        metadata = (
+            await self._ask(lambda client: client._send_request(MetadataRequest(list(names), False)))
+        ).to_object()
+        found: dict[str, tuple[int, int]] = {}
+        refused: dict[str, Exception] = {}
+        for topic in metadata["topics"]:
+            name, code = topic["topic"], topic["error_code"]
+            if _is(code, UnknownTopicOrPartitionError):
+                continue
+            if error := await self._error(code, f"describing topic {name}"):
+                refused[name] = error
+                continue
+            copies = [len(partition["replicas"]) for partition in topic["partitions"]]
+            found[name] = (len(copies), min(copies, default=0))
+        configs, kept_back = await self._configs(list(found))
+        topics = {name: TopicState(*found[name], configs[name]) for name in found if name in configs}
+        return Survey(metadata["cluster_id"] or self.server.bootstrap, topics, {**refused, **kept_back})
+
+    async def _configs(self, names: list[str]) -> tuple[dict[str, dict[str, str]], dict[str, Exception]]:
         configs: dict[str, dict[str, str]] = {}
+        refused: dict[str, Exception] = {}
+        if not names:
+            return configs, refused
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         for answer in await self._ask(lambda client: client.describe_configs(wanted)):
             for code, message, _, name, entries in answer.resources:
                 if _is(code, UnknownTopicOrPartitionError):
                     continue  # deleted in between
-                await self._check(code, f"describing topic {name}", message)
+                if error := await self._error(code, f"describing topic {name}", message):
+                    refused[name] = error
+                    continue
                 configs[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _OF_THE_TOPIC}
-        return configs
+        return configs, refused
 
     async def create(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Makes topics; returns the names of those made. One that exists already is left as it is.
@@ -153,9 +184,11 @@ class TopicAdmin:
         return int(self._timeout * 1000)
 
     async def _check(self, code: int, doing: str, message: str | None = None) -> None:
-        if code:
-            error = for_code(code)(message or "")
-            raise await self._refused(error, doing)
+        if error := await self._error(code, doing, message):
+            raise error
+
+    async def _error(self, code: int, doing: str, message: str | None = None) -> Exception | None:
+        return await self._refused(for_code(code)(message or ""), doing) if code else None
 
     async def _refused(self, error: KafkaError, doing: str = "") -> Exception:
         """Kafka has answered, and the answer was no: a wrong wish is not cured by asking again."""

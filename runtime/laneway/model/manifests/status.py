@@ -70,6 +70,9 @@ class TopicStatus(Model):
     """A Kafka topic of the queue."""
 
     name: Annotated[str, _text(249, 1)] = Field(description="The topic's name.")
+    cluster: Annotated[str, _text(2_048, 1)] = Field(
+        description="The id of the Kafka cluster that it is in: what is owned there is foreign in any other."
+    )
     partitions: int = Field(
         default=0, ge=0, le=100_000, description="Its partitions, as last seen. 0: it is not there yet."
     )
@@ -77,6 +80,17 @@ class TopicStatus(Model):
         default=False,
         description="Whether the operator made it or took it over, so that it may change it and, with deletionPolicy"
         " Delete, delete it.",
+    )
+
+
+class RedisStatus(Model):
+    """Where the queue's data is."""
+
+    address: Annotated[str, _text(2_048, 1)] = Field(
+        description="HOST:PORT/DATABASE of the Redis, or the path of a socket, without credentials."
+    )
+    id: Annotated[str, _text(64, 1)] = Field(
+        description="What the queue's data there carries, so that it is known again under another address."
     )
 
 
@@ -93,11 +107,15 @@ class TaskQueueStatus(Status):
     endpoint: Annotated[str, _text(512)] | None = Field(
         default=None, description="The gateway's URL inside the cluster."
     )
+    redis: RedisStatus | None = Field(
+        default=None,
+        description="The Redis that has the queue's data. A spec.redis with other data is refused; see RedisMoved.",
+    )
     topics: list[TopicStatus] = Field(
         default_factory=list,
-        max_length=16,
-        description="The queue's Kafka topics, by name.",
-        json_schema_extra=list_map("name"),
+        max_length=64,
+        description="The queue's Kafka topics, by name and cluster; also those that it left in another cluster.",
+        json_schema_extra=list_map("name", "cluster"),
     )
     lanes: int | None = Field(default=None, ge=0, le=1_000, description="Lanes that the queue has.")
     pools: int | None = Field(default=None, ge=0, le=100_000, description="WorkerPools that refer to the queue.")

@@ -253,8 +253,9 @@ class TaskQueueSpec(Model):
     poller: Poller = Field(default_factory=Poller, description="The pods that keep the queue going. Only in a cluster.")
     deletionPolicy: Literal["Retain", "Delete"] = Field(
         default="Retain",
-        description="What becomes of the queue's topics and its data in Redis when it is deleted. Retain: they stay,"
-        " and a queue of the same name goes on with them. Delete: they are deleted, tasks included. Only in a cluster.",
+        description="What becomes of the queue's topics and its data in Redis when it is deleted. Retain: they stay. A"
+        " queue of the same name goes on with the data, and with the topics if it says kafka.topics: Adopt; without"
+        " that they are foreign to it. Delete: they are deleted, tasks included. Only in a cluster.",
     )
     drainTimeout: Annotated[str, Duration("1s", "24h", zero=True)] = Field(
         default="60s",
