@@ -16,7 +16,7 @@ from laneway.cli.params import NAME, PORT, REDIS_URL, SECONDS, Checked
 from laneway.kit.logs import LEVELS, setup_logging
 from laneway_operator.engine.errors import EngineError
 from laneway_operator.permissions import ADAPTER_SECRET, LEASE
-from laneway_operator.settings import ENV_PREFIX, RUNTIME_IMAGE, OperatorSettings, default_identity, secret_ref
+from laneway_operator.settings import ENV_PREFIX, RUNTIME_IMAGE, OperatorSettings, default_identity, label, secret_ref
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -138,6 +138,12 @@ def _settings(**given: Any) -> OperatorSettings:
     help="Instead of --redis-url: a Secret, in the TaskQueue's own namespace, that has the URL.",
 )
 @_option(
+    "--secrets-label",
+    type=Checked("KEY=VALUE", label),
+    default=None,
+    help="The label that a Secret must have before anything of it is used.  [default: none need one]",
+)
+@_option(
     "--max-passes",
     type=click.IntRange(1, 256),
     default=16,
@@ -254,6 +260,12 @@ def run(log_level: str, log_format: str, **given: Any) -> int:
     type=Checked("NAME/KEY", secret_ref),
     default=None,
     help="Instead of --redis-url: a Secret, in the TaskQueue's own namespace, that has the URL.",
+)
+@_option(
+    "--secrets-label",
+    type=Checked("KEY=VALUE", label),
+    default=None,
+    help="The label that a Secret must have before anything of it is used.  [default: none need one]",
 )
 @_option("--host", default="0.0.0.0", show_default=True, help="Where /healthz, /readyz and /metrics are served.")
 @_option("--port", type=PORT, default=8081, show_default=True, help="Where /healthz, /readyz and /metrics are served.")

@@ -89,7 +89,7 @@ class Operator:
         )
         toolbox = Toolbox(
             cluster=cluster, cache=self.cache, settings=self.settings, fence=self.fence, events=self.events,
-            metrics=self.metrics, wake=self._wake,
+            metrics=self.metrics, wake=self._wake, health=self.health,
         )  # fmt: skip
         work = self._build(toolbox)
         self.queue = WorkQueue(

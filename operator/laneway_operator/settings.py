@@ -6,6 +6,7 @@ Each comes from a flag of `laneway-operator run` or from ``LANEWAY_OPERATOR_<FIE
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from laneway_operator.permissions import LEASE
 
 ENV_PREFIX = "LANEWAY_OPERATOR"
 RUNTIME_IMAGE = "laneway:latest"
+_LABEL_KEY = re.compile(r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
 
 class SecretRef(NamedTuple):
@@ -26,6 +29,13 @@ class SecretRef(NamedTuple):
     key: str
 
 
+class Label(NamedTuple):
+    """A label that an object has."""
+
+    key: str
+    value: str
+
+
 def secret_ref(text: str) -> SecretRef:
     """``NAME/KEY``. Raises ValueError saying what would be right."""
     name, slash, key = text.partition("/")
@@ -33,6 +43,14 @@ def secret_ref(text: str) -> SecretRef:
         raise ValueError(f"must be NAME/KEY of a Secret, such as redis/url, not {text[:80]!r}")
     dns_label(name, "the name of a Secret")
     return SecretRef(name, key)
+
+
+def label(text: str) -> Label:
+    """``KEY=VALUE``. Raises ValueError saying what would be right."""
+    key, equals, value = text.partition("=")
+    if not (equals and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
+        raise ValueError(f"must be KEY=VALUE of a label, such as laneway.dev/usable=true, not {text[:80]!r}")
+    return Label(key, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +81,9 @@ class OperatorSettings:
     """The Redis of TaskQueues without spec.redis; "": they must name theirs."""
     redis_secret: SecretRef | None = None
     """Instead of ``redis_url``: a Secret in the TaskQueue's own namespace that has the URL."""
+    secrets_label: Label | None = None
+    """The label that a Secret must have before anything of it is used; None: TaskQueues and WorkerPools may name any of
+    their namespace."""
     max_passes: int = 16
     """How many passes run at once."""
     pass_timeout: float = 60.0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from laneway.kit.health import Health
 from laneway.kit.service import Service
 from laneway_operator.apply.events import EventRecorder
 from laneway_operator.engine.cache import ObjectCache
@@ -31,6 +32,8 @@ class Toolbox:
     metrics: OperatorMetrics
     wake: Callable[[ObjectKey], None]
     """Asks for a pass for another object, as soon as there is room."""
+    health: Health
+    """Where loops show that they get somewhere."""
 
 
 class Pass(Protocol):

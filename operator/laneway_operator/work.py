@@ -48,7 +48,8 @@ class AllPasses:
     def _make(self) -> None:
         tools = self._tools
         manifests, live = Manifests(), LiveQueues()
-        servers = ServerReader(Secrets(tools.cluster, machine_clock), self._files, tools.settings)
+        secrets = Secrets(tools.cluster, machine_clock, label=tools.settings.secrets_label)
+        servers = ServerReader(secrets, self._files, tools.settings)
         self._scaler = Scaler(
             tools.cluster,
             tools.cache,
@@ -56,6 +57,7 @@ class AllPasses:
             CachedQueueServers(tools.cache, manifests, servers),
             tools.wake,
             version=laneway.__version__,
+            health=tools.health,
         )
         self._now: dict[str, Pass] = {
             names.QUEUE: QueuePass(tools, manifests, servers, self._peers, live, machine_clock),

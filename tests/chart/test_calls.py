@@ -265,7 +265,7 @@ def test_the_adapter_registers_itself_by_its_own_rights(
         assert registered["spec"]["service"] == {"name": "laneway-adapter", "namespace": namespace, "port": 443}
         # Uninstalling the release deletes this role, and so the cluster the APIService.
         (owner,) = registered["metadata"]["ownerReferences"]
-        assert (owner["kind"], owner["name"]) == ("ClusterRole", f"{namespace}-laneway-adapter")
+        assert (owner["kind"], owner["name"]) == ("ClusterRole", f"{namespace}.laneway-adapter")
     except BaseException:
         print(log.read_text())
         raise

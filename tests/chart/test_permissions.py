@@ -36,7 +36,7 @@ def _rights_of(rules: Iterable[dict[str, Any]]) -> Iterator[Right]:
 
 def _needed(part: Part, *where: Where, namespace: str = NAMESPACE) -> set[Right]:
     """What the table says, for a release `laneway` in a namespace: objects are named after both there."""
-    renamed = {ADAPTER_ROLE: f"{namespace}-laneway-adapter"}
+    renamed = {ADAPTER_ROLE: f"{namespace}.laneway-adapter"}
     return {
         (group, resource, verb, renamed.get(name, name))
         for group, resource, verb, name in _rights(
@@ -113,7 +113,7 @@ def test_the_adapter_gets_what_it_needs_and_no_more(helm: Helm) -> None:
 
 def test_the_roles_of_people_never_reach_the_status_and_nothing_of_others(helm: Helm) -> None:
     roles = {
-        document["metadata"]["name"].removeprefix("laneway-system-laneway-"): set(_rights_of(document["rules"]))
+        document["metadata"]["name"].removeprefix("laneway-system.laneway-"): set(_rights_of(document["rules"]))
         for document in helm.render({})
         if document["kind"] == "ClusterRole" and "operator" not in document["metadata"]["name"]
     }
@@ -245,7 +245,7 @@ def test_editors_of_a_namespace_can_make_and_scale_queues_there(helm_here: Helm,
             "roleRef": {
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",
-                "name": f"{own}-laneway-{role}",
+                "name": f"{own}.laneway-{role}",
             },
             "subjects": [{"kind": "ServiceAccount", "name": user, "namespace": team}],
         }

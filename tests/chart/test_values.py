@@ -52,6 +52,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a': got boolean, want string"),
     ({"podLabels": {"a b": "c"}}, "invalid propertyName 'a b'"),
     ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "commonLabels has app.kubernetes.io/name, a label that the"),
+    (
+        {"monitoring": {"podMonitor": {"labels": {"helm.sh/chart": "x"}}}},
+        "monitoring.podMonitor.labels has helm.sh/chart",
+    ),
+    ({"redis": {"url": "redis://a:6379/0?socket_timeout=9999"}}, "with no options behind it"),
+    ({"redis": {"url": "unix:///run/redis.sock"}}, "it must be a URL such as redis://redis.databases:6379"),
+    (
+        {"secrets": {"requireLabel": "usable"}},
+        'is "usable": it must be KEY=VALUE of a label, such as laneway.dev/usable',
+    ),
     ({"tolerations": [{"effect": "NoRun"}]}, "must be one of 'NoSchedule', 'PreferNoSchedule', 'NoExecute'"),
     ({"affinity": {"nodeAffinities": {}}}, "additional properties 'nodeAffinities' not allowed"),
     ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "missing properties 'topologyKey', 'whenUnsatisfiable'"),
@@ -78,6 +88,50 @@ def test_the_chart_lints_without_a_warning(helm: Helm) -> None:
     argv = ["lint", "--strict", str(CHART), "--kube-version", KUBERNETES.removeprefix("v")]
     helm.must(*argv, values={})
     helm.must(*argv, values=everything())
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that is twice in a map: an API server takes one of them, and strict readers none."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key is twice in {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def test_a_key_that_the_chart_sets_too_is_rendered_once(helm: Helm) -> None:
+    values = {
+        **everything(),
+        "commonLabels": {"team": "queues", "tier": "a"},
+        "podLabels": {"team": "pods"},
+        "podAnnotations": {"kubectl.kubernetes.io/default-container": "mine"},
+        "monitoring": {
+            "podMonitor": {"enabled": True, "labels": {"team": "monitors"}},
+            "prometheusRule": {"enabled": True, "labels": {"team": "rules"}, "alertLabels": {"severity": "page"}},
+        },
+    }
+    version = KUBERNETES.removeprefix("v")
+    text = helm.must("template", "laneway", str(CHART), "--kube-version", version, values=values)
+    documents = {(one["kind"], one["metadata"]["name"]): one for one in yaml.load_all(text, _Strict) if one}
+    pod = documents["Deployment", "laneway-operator"]["spec"]["template"]["metadata"]
+    assert (pod["labels"]["team"], pod["labels"]["tier"]) == ("pods", "a")
+    assert pod["annotations"]["kubectl.kubernetes.io/default-container"] == "mine"
+    assert documents["PodMonitor", "laneway-operator"]["metadata"]["labels"]["team"] == "monitors"
+    rules = documents["PrometheusRule", "laneway"]
+    assert rules["metadata"]["labels"]["team"] == "rules"
+    assert {rule["labels"]["severity"] for group in rules["spec"]["groups"] for rule in group["rules"]} == {"page"}
+
+
+def test_releases_of_different_namespaces_share_no_object_of_the_cluster(helm: Helm) -> None:
+    def names(namespace: str, release: str) -> set[tuple[str, str]]:
+        made = helm.render(
+            {"crds": {"enabled": False}, "adapter": {"enabled": True}}, release=release, namespace=namespace
+        )
+        return {(one["kind"], one["metadata"]["name"]) for one in made if "namespace" not in one["metadata"]}
+
+    one, other = names("team", "a-laneway"), names("team-a", "laneway")
+    assert len(one) == len(other) > 3
+    assert not one & other
 
 
 def test_each_value_is_in_the_schema_and_each_of_the_schema_among_the_values() -> None:

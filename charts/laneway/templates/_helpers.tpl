@@ -13,10 +13,11 @@
 {{- end -}}
 {{- end }}
 
-{{/* Cluster-scoped objects of releases in different namespaces must not meet. */}}
+{{/* Cluster-scoped objects of releases in different namespaces must not meet. (No namespace's name has a dot, so
+`team` with `a-laneway` and `team-a` with `laneway` are two.) */}}
 {{- define "laneway.clusterName" -}}
 {{- $full := include "laneway.fullname" . -}}
-{{- if eq .Release.Namespace $full -}}{{ $full }}{{- else -}}{{ printf "%s-%s" .Release.Namespace $full }}{{- end -}}
+{{- if eq .Release.Namespace $full -}}{{ $full }}{{- else -}}{{ printf "%s.%s" .Release.Namespace $full }}{{- end -}}
 {{- end }}
 
 {{- define "laneway.serviceAccountName" -}}
@@ -48,13 +49,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* A pod's labels: nothing in them changes with the chart's version alone. */}}
 {{- define "laneway.podLabels" -}}
-{{- with .extra }}
-{{- toYaml . }}
-{{ end -}}
-{{- with .root.Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-{{- include "laneway.selectorLabels" . }}
+{{- $own := include "laneway.selectorLabels" . | fromYaml }}
+{{- toYaml (mergeOverwrite (deepCopy .root.Values.commonLabels) (default dict .extra | deepCopy) $own) }}
+{{- end }}
+
+{{/* YAML of a map and more of it, where a key is in both by the second: call with (dict "own" YAML "more" VALUES). */}}
+{{- define "laneway.merged" -}}
+{{- toYaml (mergeOverwrite (fromYaml .own) (deepCopy .more)) }}
 {{- end }}
 
 {{/* An image: call with (dict "root" $ "image" VALUES). */}}
@@ -136,6 +137,10 @@ redis://{{ include "laneway.devRedisHost" . }}:6379
 {{- with .Values.watchNamespaces }}
 - name: LANEWAY_OPERATOR_NAMESPACES
   value: {{ join " " . | quote }}
+{{- end }}
+{{- with .Values.secrets.requireLabel }}
+- name: LANEWAY_OPERATOR_SECRETS_LABEL
+  value: {{ . | quote }}
 {{- end }}
 {{- with include "laneway.redisUrl" . }}
 - name: LANEWAY_OPERATOR_REDIS_URL

@@ -75,7 +75,8 @@ class Adapter:
             count=self.metrics.count_request,
         )  # fmt: skip
         files = PrivateFiles()
-        loads = PoolLoads(cluster, ServerReader(Secrets(cluster, time.monotonic), files, operator), time.monotonic)
+        secrets = Secrets(cluster, time.monotonic, label=operator.secrets_label)
+        loads = PoolLoads(cluster, ServerReader(secrets, files, operator), time.monotonic)
         events = EventRecorder(cluster, unique_identity(operator.identity), health=self.health, clock=machine_clock)
         upkeep = Upkeep(
             cluster,

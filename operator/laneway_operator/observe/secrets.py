@@ -24,12 +24,20 @@ class SecretForbidden(Exception):
     """The operator may not read a Secret; the message names it and what is needed."""
 
 
-class Secrets:
-    """Reads Secrets and keeps what it read for ``FRESH_S`` seconds. ``clock`` gives seconds."""
+class SecretNotLabelled(SecretForbidden):
+    """A Secret lacks the label without which this installation uses none."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float]) -> None:
+
+class Secrets:
+    """Reads Secrets and keeps what it read for ``FRESH_S`` seconds. ``clock`` gives seconds.
+
+    ``label`` is one that a Secret must have, as (key, value), or nothing of it is used; None: any may be.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float], *, label: tuple[str, str] | None = None) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._label = label
         self._read: dict[tuple[str, str], tuple[float, Mapping[str, bytes] | None]] = {}
 
     async def values(self, namespace: str, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
@@ -38,6 +46,7 @@ class Secrets:
         Raises:
             SecretNotFound: one or more are not there.
             SecretForbidden: the API server does not let the operator read one.
+            SecretNotLabelled: one lacks the label that all must have here.
             ClusterError: the API server refused otherwise, or was not reached.
         """
         found: dict[tuple[str, str], bytes] = {}
@@ -76,6 +85,8 @@ class Secrets:
             raise SecretForbidden(
                 f"the operator may not get Secret {name} in namespace {namespace}: {error.message}"
             ) from error
+        if body is not None:
+            self._check_label(namespace, name, body["metadata"].get("labels") or {})
         data = None if body is None else {key: _decoded(text) for key, text in (body.get("data") or {}).items()}
         if len(self._read) >= _MOST:
             self._read.clear()
@@ -85,6 +96,15 @@ class Secrets:
         else:
             self._read.pop((namespace, name), None)
         return data
+
+    def _check_label(self, namespace: str, name: str, labels: Mapping[str, str]) -> None:
+        if self._label is not None and labels.get(self._label[0]) != self._label[1]:
+            self._read.pop((namespace, name), None)
+            label = "=".join(self._label)
+            raise SecretNotLabelled(
+                f"Secret {name} in namespace {namespace} has not the label {label}, without which this installation of"
+                f" the operator uses no Secret: whoever keeps it may allow it by kubectl label secret {name} {label}"
+            )
 
 
 def digest(values: Mapping[tuple[str, str], bytes]) -> str:

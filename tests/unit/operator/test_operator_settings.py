@@ -11,7 +11,15 @@ from prometheus_client import CollectorRegistry
 import docs_cli
 from laneway_operator.engine.metrics import CATALOGUE, OperatorMetrics
 from laneway_operator.main import main
-from laneway_operator.settings import OperatorSettings, SecretRef, default_identity, secret_ref, unique_identity
+from laneway_operator.settings import (
+    Label,
+    OperatorSettings,
+    SecretRef,
+    default_identity,
+    label,
+    secret_ref,
+    unique_identity,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +29,7 @@ from laneway_operator.settings import OperatorSettings, SecretRef, default_ident
         ({"lease_namespace": "-"}, "the lease's namespace"),
         ({"redis_url": "redis://r", "redis_secret": SecretRef("a", "b")}, "not by both"),
         ({"lease_duration": 5.0}, "one lost renewal ends the leadership"),
+        ({"redis_url": "unix:///run/redis.sock"}, "must be named by HOST:PORT"),
         ({"max_passes": 0}, "1 to 256"),
         ({"runtime_image": ""}, "must be named"),
     ],
@@ -40,6 +49,14 @@ def test_the_identity_is_the_pods_name_and_no_two_processes_are_the_same() -> No
     assert default_identity({}).rpartition("-")[2].isdecimal()
     assert unique_identity("operator-0") != unique_identity("operator-0")
     assert unique_identity("operator-0").startswith("operator-0_")
+
+
+def test_a_label_has_a_key_and_a_value() -> None:
+    assert label("laneway.dev/usable=true") == Label("laneway.dev/usable", "true")
+    assert label("usable=") == Label("usable", "")
+    for wrong in ("usable", "=true", "a b=c", "a=b=c", "a/b/c=d", "-a=b", "a=b,c=d"):
+        with pytest.raises(ValueError, match=r"KEY=VALUE of a label, such as laneway\.dev/usable=true"):
+            label(wrong)
 
 
 def test_a_secret_is_named_with_its_key() -> None:
