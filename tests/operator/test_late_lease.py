@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -53,6 +55,13 @@ def slow_redis(redis7: RedisServer) -> Iterator[int]:
     listener.close()
 
 
+def _checks(world: World) -> dict[str, str]:
+    """The loops that /healthz knows, with how they are."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.operator.port}/healthz", timeout=5) as answer:
+        found: dict[str, str] = json.load(answer)["checks"]
+    return found
+
+
 def test_queues_are_looked_after_again_once_a_late_lease_was_renewed(
     world: World, envtest: Envtest, redis7: RedisServer, slow_redis: int
 ) -> None:
@@ -67,6 +76,7 @@ def test_queues_are_looked_after_again_once_a_late_lease_was_renewed(
         finally:
             os.kill(envtest.pid, signal.SIGCONT)
         until("it leads again", lambda: world.operator.metric("laneway_operator_leader") == 1, timeout=30)
+        assert "depth-watch" in _checks(world)
         for name in queues:
             Limiter(redis7.url, world.namespace, name).edit(whole=False, max_depth=3)
         for name in queues:

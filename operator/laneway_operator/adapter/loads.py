@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from laneway.adapters.redis.depths import DepthReader, QueueName
-from laneway.errors import LanewayError
+from laneway.errors import LanewayError, Unavailable
 from laneway.model.manifests import WorkerPool
 from laneway.model.servers import RedisServer
 from laneway.policy.scaling import load
@@ -28,6 +28,10 @@ _OBJECTS_S: Final = 3.0
 #: A depth serves all who ask within so long (s).
 _DEPTH_S: Final = 1.0
 _NAMESPACES: Final = 500
+#: A connection that nobody asked for in so long (s) is closed.
+_UNUSED_S: Final = 60.0
+#: A list of many objects may take longer than a read of Redis.
+_LIST_PATIENCE_S: Final = 35.0
 
 
 class Unreadable(Exception):
@@ -69,6 +73,7 @@ class PoolLoads:
         self._manifests = Manifests()
         self._objects: dict[str, SharedRead[_Objects]] = {}
         self._readers: dict[RedisServer, DepthReader] = {}
+        self._used: dict[RedisServer, float] = {}
         self._depths: dict[tuple[RedisServer, QueueName], tuple[float, Depth, datetime]] = {}
 
     async def of(self, namespace: str, matches: Callable[[dict[str, str]], bool]) -> list[PoolLoad]:
@@ -79,7 +84,7 @@ class PoolLoads:
         """
         try:
             objects = await self._read(namespace)
-        except ClusterError as error:
+        except (ClusterError, Unavailable) as error:
             raise Unreadable(f"the pools of namespace {namespace} can't be listed: {error}") from error
         found = []
         for name, body in sorted(objects.pools.items()):
@@ -113,6 +118,8 @@ class PoolLoads:
         reader = self._readers.get(server)
         if reader is None:
             reader = self._readers[server] = DepthReader(server)
+        self._used[server] = self._clock()
+        await self._close_unused()
         read = (await reader.read([queue], SOON_MS))[queue]
         if not isinstance(read, Depth):
             raise read
@@ -121,6 +128,12 @@ class PoolLoads:
         at = self._today()
         self._depths[server, queue] = (self._clock(), read, at)
         return read, at
+
+    async def _close_unused(self) -> None:
+        """A server that nobody asked about for a while has no queue any more, or its queues have other credentials."""
+        for server in [one for one, used in self._used.items() if self._clock() - used > _UNUSED_S]:
+            del self._used[server]
+            await self._readers.pop(server).close()
 
     async def _read(self, namespace: str) -> _Objects:
         shared = self._objects.get(namespace)
@@ -133,7 +146,9 @@ class PoolLoads:
                 queues = await self._cluster.list(names.QUEUE, namespace)
                 return _Objects(_by_name(pools), _by_name(queues))
 
-            shared = self._objects[namespace] = SharedRead(everything, _OBJECTS_S, self._clock)
+            shared = self._objects[namespace] = SharedRead(
+                everything, _OBJECTS_S, self._clock, of="the API server", patience=_LIST_PATIENCE_S
+            )
         return await shared()
 
     async def _forget_objects(self) -> None:
@@ -147,6 +162,7 @@ class PoolLoads:
         for reader in self._readers.values():
             await reader.close()
         self._readers.clear()
+        self._used.clear()
 
 
 def _by_name(bodies: list[Body]) -> dict[str, Body]:

@@ -7,25 +7,51 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+#: A file that nobody asked for in so long (s) may be deleted.
+UNASKED_S: Final = 3_600.0
 
 
 class PrivateFiles:
     """Files in a folder of their own that only this process's user can read. The same content is the same file, so
-    a rotated certificate has another path."""
+    a rotated certificate has another path.
 
-    def __init__(self) -> None:
+    What is in use is asked for by every pass, so what nobody asked for in an hour is of before some rotation: beyond
+    ``keep`` files it is deleted. ``clock`` gives seconds.
+    """
+
+    def __init__(self, *, keep: int = 200, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keep = keep
+        self._clock = clock
         self._folder: Path | None = None
-        self._written: dict[str, str] = {}
+        self._written: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._writing = asyncio.Lock()
 
     async def path(self, content: bytes) -> str:
         """The path of a file with this content."""
         name = hashlib.sha256(content).hexdigest()[:32]
         async with self._writing:
-            if name not in self._written:
-                self._written[name] = await asyncio.to_thread(self._write, name, content)
-            return self._written[name]
+            if name in self._written:
+                path, _ = self._written[name]
+            else:
+                path = await asyncio.to_thread(self._write, name, content)
+                await self._drop_old()
+            self._written[name] = (path, self._clock())
+            self._written.move_to_end(name)
+            return path
+
+    async def _drop_old(self) -> None:
+        while len(self._written) >= self._keep:
+            name, (path, asked) = next(iter(self._written.items()))
+            if self._clock() - asked < UNASKED_S:
+                return
+            del self._written[name]
+            await asyncio.to_thread(Path(path).unlink, missing_ok=True)
 
     def _write(self, name: str, content: bytes) -> str:
         if self._folder is None:

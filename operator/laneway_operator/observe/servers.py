@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from laneway.adapters.tls import check_files
 from laneway.errors import ConfigError
@@ -18,6 +19,7 @@ from laneway_operator.settings import OperatorSettings
 
 Value = tuple[str, str]
 _CERT, _KEY = "tls.crt", "tls.key"
+_MOST_CHECKED: Final = 1_000
 
 
 class SecretInvalid(Exception):
@@ -128,6 +130,8 @@ class ServerReader:
             await path(values[pair, _KEY]) if pair else "",
         )
         if files not in self._good:
+            if len(self._good) >= _MOST_CHECKED:
+                self._good.clear()  # to check them again costs little
             await self._check(files, f"{ca.name}/{ca.key}" if ca else "", pair or "")
             self._good.add(files)
         return files

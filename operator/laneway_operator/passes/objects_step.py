@@ -19,6 +19,7 @@ _CONDITIONS: Final = {
     "poller": ConditionType.POLLER_AVAILABLE,
     "worker": ConditionType.WORKERS_AVAILABLE,
 }
+_FOUND: Final[tuple[type[Exception], ...]] = (Unreachable, *TROUBLES)
 _LEFTOVER: Final = "waits until {key} is gone, which belonged to a deleted object of this name"
 
 
@@ -37,7 +38,7 @@ async def apply_objects(tools: Toolbox, owner: Body, wanted: Sequence[Body]) -> 
         try:
             if await apply_if_different(tools.cluster, tools.cache, desired):
                 applied.append(f"{key.kind} {key.name}")
-        except (Unreachable, *TROUBLES) as error:
+        except _FOUND as error:
             component = desired["metadata"]["labels"][names.COMPONENT_LABEL]
             if isinstance(error, Unreachable):
                 if not error.answered:

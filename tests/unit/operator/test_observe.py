@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import stat
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from laneway.errors import ConfigError, Unavailable
+from laneway.adapters.redis.depths import QueueName
+from laneway.errors import ConfigError, LanewayError, Unavailable
 from laneway.model.servers import RedisServer
+from laneway_operator.adapter.loads import PoolLoads
+from laneway_operator.engine.cluster import Cluster
 from laneway_operator.engine.errors import NotLeading
 from laneway_operator.engine.fence import Fence, open_fence
 from laneway_operator.engine.metrics import OperatorMetrics
 from laneway_operator.engine.queue import WorkQueue
 from laneway_operator.keys import ObjectKey
-from laneway_operator.observe.files import PrivateFiles
+from laneway_operator.observe.files import UNASKED_S, PrivateFiles
 from laneway_operator.observe.limiter import RedisPeer
 from laneway_operator.observe.manifests import Manifests
 from laneway_operator.observe.peers import UNUSED_S, Peers
 from laneway_operator.observe.secrets import digest
+from laneway_operator.observe.servers import ServerReader
 from laneway_operator.observe.sharing import SharedRead
 from servers.redis import RedisServer as RealRedis
 
@@ -159,6 +165,22 @@ def test_files_of_certificates_are_private_and_another_content_is_another_file()
     assert not path.parent.exists()
 
 
+async def test_files_that_nobody_asks_for_any_more_are_deleted_once_there_are_many() -> None:
+    now = 0.0
+    files = PrivateFiles(keep=3, clock=lambda: now)
+    used, *old = [Path(await files.path(content)) for content in (b"used", b"1", b"2")]
+    for n in range(3, 6):  # rotated within the hour: all may be in use still
+        old.append(Path(await files.path(b"%d" % n)))
+    assert all(map(Path.exists, (used, *old)))
+    now = UNASKED_S - 1
+    assert Path(await files.path(b"used")) == used
+    now = UNASKED_S + 1
+    new = Path(await files.path(b"new"))
+    assert all(map(Path.exists, (used, new)))
+    assert sum(map(Path.exists, old)) <= 1
+    files.close()
+
+
 async def test_a_client_that_nobody_uses_any_more_is_closed() -> None:
     now = 0.0
     peers = Peers(open_fence(), OperatorMetrics(), lambda: now)
@@ -194,3 +216,26 @@ def test_an_object_is_read_once_for_each_of_its_generations() -> None:
 def test_what_only_the_models_can_tell_is_told_with_the_field() -> None:
     with pytest.raises(ConfigError, match=r"spec\.retry\.backoff: base must be at most cap"):
         Manifests().queue(body(1, retry={"backoff": {"base": "2h", "cap": "1h"}}))
+
+
+async def test_the_adapter_closes_connections_that_nobody_asks_for_any_more(redis7: RealRedis) -> None:
+    """Each rotation of a password makes another server of it."""
+    now = 0.0
+    loads = PoolLoads(cast(Cluster, None), cast(ServerReader, None), lambda: now)
+    first, second = RedisServer(redis7.url), RedisServer("redis://127.0.0.1:1")
+    queue = QueueName("ns", "q")
+
+    async def ask(server: RedisServer) -> None:
+        # (No such queue is configured, or there is no such server; either way it was asked.)
+        with contextlib.suppress(LanewayError):
+            await loads._depth(server, queue)
+
+    await ask(first)
+    await ask(second)
+    assert set(loads._readers) == {first, second}
+    now = 50.0
+    await ask(first)
+    now = 100.0
+    await ask(first)
+    assert set(loads._readers) == {first}
+    await loads.close()
