@@ -148,7 +148,7 @@ def _settings(**given: Any) -> OperatorSettings:
     type=click.IntRange(1, 256),
     default=16,
     show_default=True,
-    help="How many objects are worked on at once.",
+    help="How many objects are worked on at once; one that waits for a server gives its place to the next.",
 )
 @_option(
     "--pass-timeout",

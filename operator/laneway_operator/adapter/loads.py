@@ -20,7 +20,7 @@ from laneway_operator.keys import Body
 from laneway_operator.observe.manifests import Manifests
 from laneway_operator.observe.secrets import SecretForbidden, SecretNotFound
 from laneway_operator.observe.servers import SecretInvalid, ServerReader
-from laneway_operator.observe.sharing import SharedRead
+from laneway_operator.observe.sharing import LIST_PATIENCE_S, SharedRead
 from laneway_operator.scaling.rules import SOON_MS, rule_of, share_of, work_of
 
 #: Objects are listed again after so long (s), for all who ask.
@@ -30,8 +30,6 @@ _DEPTH_S: Final = 1.0
 _NAMESPACES: Final = 500
 #: A connection that nobody asked for in so long (s) is closed.
 _UNUSED_S: Final = 60.0
-#: A list of many objects may take longer than a read of Redis.
-_LIST_PATIENCE_S: Final = 35.0
 
 
 class Unreadable(Exception):
@@ -147,7 +145,7 @@ class PoolLoads:
                 return _Objects(_by_name(pools), _by_name(queues))
 
             shared = self._objects[namespace] = SharedRead(
-                everything, _OBJECTS_S, self._clock, of="the API server", patience=_LIST_PATIENCE_S
+                everything, _OBJECTS_S, self._clock, of="the API server", patience=LIST_PATIENCE_S
             )
         return await shared()
 

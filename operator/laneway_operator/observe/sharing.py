@@ -13,6 +13,8 @@ _T = TypeVar("_T")
 #: So long (s) an answer is waited for; and while the last call has failed, or is late.
 FIRST_PATIENCE_S: Final = 3.0
 _PATIENCE_S: Final = 0.25
+#: For lists of objects: a page may take 30 s, after which the request itself says that there is no answer.
+LIST_PATIENCE_S: Final = 35.0
 
 
 class SharedRead(Generic[_T]):

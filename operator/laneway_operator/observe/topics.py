@@ -33,7 +33,9 @@ class KafkaPeer:
         self._fence = fence
         self._count = count
         self._names: dict[str, None] = {}
-        self._seen: SharedRead[tuple[frozenset[str], Survey]] = SharedRead(self._describe_all, FRESH_S, clock)
+        self._seen: SharedRead[tuple[frozenset[str], Survey]] = SharedRead(
+            self._describe_all, FRESH_S, clock, of=f"Kafka at {server.bootstrap}"
+        )
         self._stale: set[str] = set()
 
     async def look(self, names: Sequence[str]) -> Survey:

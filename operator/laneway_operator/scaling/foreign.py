@@ -9,7 +9,7 @@ from typing import Final
 from laneway_operator import names
 from laneway_operator.engine.cluster import Cluster
 from laneway_operator.keys import Body
-from laneway_operator.observe.sharing import SharedRead
+from laneway_operator.observe.sharing import LIST_PATIENCE_S, SharedRead
 
 _FRESH_S: Final = 30.0
 
@@ -51,7 +51,9 @@ class ForeignAutoscalers:
             async def everything() -> list[Body]:
                 return await self._cluster.list("HorizontalPodAutoscaler", namespace)
 
-            read = self._reads[namespace] = SharedRead(everything, _FRESH_S, self._clock)
+            read = self._reads[namespace] = SharedRead(
+                everything, _FRESH_S, self._clock, of="the API server", patience=LIST_PATIENCE_S
+            )
         return foreign_autoscaler(await read(), pool)
 
     async def close(self) -> None:
