@@ -101,6 +101,14 @@ class Limiter:
 
         return self._call(look)
 
+    def counts(self) -> dict[str, int]:
+        """Tasks by state."""
+
+        async def look(store: RedisStore) -> dict[str, int]:
+            return dict((await store.stats()).counts)
+
+        return self._call(look)
+
     def keys(self) -> int:
         """How many keys the queue has."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -16,7 +17,8 @@ from laneway_operator.engine.fence import Fence
 from laneway_operator.observe.limiter import AccessDenied
 
 _T = TypeVar("_T")
-_FIELD = "id"
+_FIELD: Final = "id"
+_LONGEST_S: Final = 3.0
 
 
 async def read_id(server: RedisServer, namespace: str, queue: str) -> str | None:
@@ -56,11 +58,12 @@ async def _read(client: AnyRedis, key: str) -> str | None:
 async def _with_client(server: RedisServer, call: Callable[[AnyRedis], Awaitable[_T]]) -> _T:
     client: AnyRedis = connect(server)
     try:
-        return await call(client)
+        async with asyncio.timeout(_LONGEST_S):
+            return await call(client)
     except (*AWAY, RedisError) as error:
         if denied := turned_away(server, error):
             raise AccessDenied(str(denied)) from error
         what = "is away" if isinstance(error, AWAY) else "refused"
-        raise Unavailable(f"Redis at {server.address} {what} ({error})", 1.0) from error
+        raise Unavailable(f"Redis at {server.address} {what} ({str(error) or 'no answer in time'})", 1.0) from error
     finally:
         await client.aclose()
