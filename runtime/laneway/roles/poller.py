@@ -95,13 +95,16 @@ async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
         health, queues = Health(), QueueCollector()
         try:
             await serve_ops(stack, options.metrics_host, options.metrics_port, health, [queues], stop)
-            store = make_store(options.redis, options.queue, options.namespace, cluster=options.cluster)
-            stack.push_async_callback(store.close)
+            store, counted = (
+                make_store(options.redis, options.queue, options.namespace, cluster=options.cluster) for _ in range(2)
+            )
+            for each in (store, counted):
+                stack.push_async_callback(each.close)
             config = await configured(store, stop, health)
             if config is None:
                 return 0
             if options.metrics_port:
-                watch = QueueWatch(options.queue, store, queues, health=health)
+                watch = QueueWatch(options.queue, counted, queues, health=health)
                 await watch.start()
                 stack.push_async_callback(watch.stop)
             while True:

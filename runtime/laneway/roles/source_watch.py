@@ -6,6 +6,8 @@ import asyncio
 import random
 from typing import Final
 
+import msgspec
+
 from laneway.errors import LanewayError
 from laneway.kit.logs import get_logger
 from laneway.model.config import QueueConfig
@@ -21,14 +23,17 @@ async def source_changed(store: TaskStore, source: str, *, kafka: bool, every: f
     """Waits until the queue's tasks come from elsewhere than ``source``, and returns the configuration that says so.
 
     A process that knows no brokers (``kafka`` False) can't follow to Kafka: it says so once and goes on as it is,
-    until it is started with them. While Redis can't be read, nothing has changed.
+    until it is started with them. While Redis or what it holds can't be read, nothing has changed.
+
+    ``store`` is to be one that nothing else works with: a document that somebody has edited by hand, which does not go
+    with what scripts compare, is then nobody's until it is put right.
     """
     warned = False
     while True:
         await asyncio.sleep(every * (0.8 + random.random() * 0.4))
         try:
             config = await store.config(reload=True)
-        except LanewayError:
+        except (LanewayError, msgspec.DecodeError):
             continue
         if config.source == source:
             warned = False

@@ -115,8 +115,10 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         health.forget("worker")
         stop.waits_for = lambda: f"{worker.executor.busy} running tasks, up to {options.drain:g} s"
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
+        watched = new_store()
+        stack.push_async_callback(watched.close)
         changed = asyncio.create_task(
-            source_changed(store, source.mode, kafka=bool(options.kafka)), name="source-watch"
+            source_changed(watched, source.mode, kafka=bool(options.kafka)), name="source-watch"
         )
         try:
             code = await _until_done(worker, options, stop, changed)
