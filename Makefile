@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check crds bench parts-up parts-down images bench-operator e2e
+.PHONY: help setup demo up test check crds bench bench-peers parts-up parts-down images bench-operator e2e
 
 help:        ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench: $(STAMP)  ## measure throughput; the last line is one JSON object
 
 bench-operator: $(STAMP)  ## measure the operator with 1,000 objects on a real API server; last line JSON
 	$(BIN)/python benchmarks/operator_cost.py $(ARGS)
+
+bench-peers: $(STAMP)  ## measure Laneway beside nine other queues (about 40 minutes); ARGS="--quick", "--only NAME,..."
+	PYTHONPATH=hack $(BIN)/python -m benchmarks.peers $(ARGS)
 
 parts-up: $(STAMP)  ## start real Redis and Kafka servers on loopback, in the background
 	$(BIN)/python hack/parts up $(ARGS)

@@ -1,0 +1,5 @@
+"""Runs the bench."""
+
+from benchmarks.peers.main import main
+
+raise SystemExit(main())
