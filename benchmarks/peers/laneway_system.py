@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -33,7 +34,12 @@ def _prepare(session: Session) -> None:
     if session.kafka and session.system.kafka:
         topics = Topics.of("default", session.queue)
         _run(session, ensure_topics(session.kafka.bootstrap, topics, partitions=_PARTITIONS))
-    session.state |= {"store": store, "close": lambda: _run(session, store.close())}
+    session.state |= {"store": store, "close": lambda: _run(session, _close(store))}
+
+
+async def _close(store: RedisStore) -> None:
+    await store.close()
+    await asyncio.sleep(0)  # what it cancelled ends before the loop does
 
 
 def _pending(session: Session) -> int:
@@ -61,7 +67,7 @@ def _system(name: str, title: str, kafka: bool, *settings: str) -> System:
     return System(
         name=name, title=title, language="Python", folder="laneway", kafka=kafka,
         versions=("laneway", "redis", "hiredis", "uvloop", "msgspec", "aiokafka"),
-        workers=_workers, slots={"": 256}, pending=_pending, prepare=_prepare, background=_background,
+        workers=_workers, slots=256, pending=_pending, prepare=_prepare, background=_background,
         settings=(
             *settings,
             "256 slots to a process; a process to a core",

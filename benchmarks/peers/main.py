@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks.peers [--quick] [--only NAME,...] [--workloads NAME,...] [--out FOLDER]``."""
+"""The command: ``python -m benchmarks.peers [--quick] [--only NAME,...] [--workloads NAME,...] ...``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.peers.machine import describe
@@ -31,10 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:6.0f} s] {text}", file=sys.stderr, flush=True)
 
-    runner = Runner(wanted, _SIZES[args.size], args.workloads or WORKLOADS, say)
+    sizes = _SIZES[args.size]
+    sizes = replace(sizes, rounds=args.rounds or sizes.rounds)
+    runner = Runner(wanted, sizes, args.workloads or WORKLOADS, say)
     outcomes = runner.run()
     report = Report(wanted, outcomes, runner.sizes, runner.wanted, describe(), round(time.monotonic() - began))
-    out = args.out or Path("docs" if args.size == "full" and not args.only else ".bench-peers")
+    out = args.out or Path("docs" if args.size == "full" and not args.only and not args.workloads else ".bench-peers")
     page = write(
         report, out, "make bench-peers" + (f' ARGS="{" ".join(argv or sys.argv[1:])}"' if sys.argv[1:] else "")
     )
@@ -63,6 +66,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     size.add_argument("--quick", dest="size", action="store_const", const="quick", default="full",
                       help="small counts, one round: shows that all works, not how fast")  # fmt: skip
     size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="smaller still")
+    parser.add_argument(
+        "--rounds", type=int, choices=range(1, 10), metavar="1..9", help="in place of 3, or of 1 if quick"
+    )
     where = "where benchmarks.md and its charts go: docs for a full run of all systems, else .bench-peers"
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=where)
     return parser.parse_args(argv)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.peers.charts import Bar, chart
@@ -67,12 +67,13 @@ def write(report: Report, out: Path, command: str) -> Path:
 
 def _page(report: Report, pictures: Sequence[str], command: str) -> list[str]:
     sizes, minutes = report.sizes, max(1, round(report.seconds / 60))
+    rounds = "of one round" if sizes.rounds == 1 else f"the median of {sizes.rounds} rounds (least to most)"
     lines = ["# Laneway and its peers, measured", "", "This page is written by `make bench-peers`.", ""]
-    if sizes != FULL:
+    if replace(sizes, rounds=FULL.rounds) != FULL:
         lines += ["**This was a short run: it shows that everything works, and its figures say nothing.**", ""]
     lines += [
         f"All systems ran the same work on the same machine in one run of {minutes} minutes, "
-        f"in an order that rotates; figures are the median of {sizes.rounds} rounds (least to most). Each workload of "
+        f"in an order that rotates; figures are {rounds}. Each workload of "
         "each system had a Redis of its own, with fresh data and the append-only file, and each task had 100 bytes of "
         "arguments and left a mark when it began, by a store into mapped memory. Before a measurement, each worker "
         "process had run some tasks. In the drain, order and latency workloads no task may run twice, and in the drain "

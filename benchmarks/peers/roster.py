@@ -39,7 +39,7 @@ def _celery(crew: Crew) -> list[list[str]]:
 
 CELERY = System(
     name="celery", title="Celery", language="Python", versions=("celery", "kombu", "redis", "hiredis"),
-    workers=_celery, slots={"": 1}, files=lambda crew: crew.processes * crew.slots if crew.plan == "drain" else 1,
+    workers=_celery, slots=1, files=lambda crew: crew.processes * crew.slots if crew.plan == "drain" else 1,
     pending=lambda s: _llen(s, "normal") + int(s.redis.hlen("unacked")),
     settings=(
         "prefork pool, as many processes as cores (page Workers Guide, Concurrency)",
@@ -47,8 +47,8 @@ CELERY = System(
         "results ignored, rate limits off (page Tasks, Tips and Best Practices)",
         "no gossip, mingle or worker heartbeat (page Workers Guide)",
         "bulk: groups of 1,000, whose messages share a producer; Redis transport has no pipelined publish",
-        "acknowledges before the task runs, its default; after it, with a visibility time-out of 10 s, in the "
-        "recovery workload (pages Tasks, and Using Redis, Visibility timeout), there with the pool of threads",
+        "acknowledges before the task runs, its default; in the recovery workload after it, with a visibility "
+        "time-out of 10 s, looked at each 2 s, and a pool of threads (pages Tasks and Using Redis, Visibility timeout)",
     ),
     notes={
         "urgent": "two queues in strict order (page Using Redis, queue_order_strategy priority)",
@@ -66,7 +66,7 @@ def _dramatiq(crew: Crew) -> list[list[str]]:
 
 DRAMATIQ = System(
     name="dramatiq", title="dramatiq", language="Python", versions=("dramatiq", "redis", "hiredis"),
-    workers=_dramatiq, slots={"": 8},
+    workers=_dramatiq, slots=8,
     pending=lambda s: int(s.redis.hlen("dramatiq:normal.msgs")),
     settings=(
         "a process to a core, 8 threads each: the defaults (page User Guide, Workers)",
@@ -92,7 +92,7 @@ def _rq(crew: Crew) -> list[list[str]]:
 
 RQ = System(
     name="rq", title="RQ", language="Python", versions=("rq", "redis", "hiredis"),
-    workers=_rq, slots={"": 1},
+    workers=_rq, slots=1, one_slot=True, drain_share=0.2,
     pending=lambda s: _llen(s, "rq:queue:normal") + int(s.redis.zcard("rq:wip:normal")),
     settings=(
         "SimpleWorker, which does not fork for each job: six times as fast, and recommended for very short jobs that "
@@ -103,7 +103,8 @@ RQ = System(
         "a worker runs one task at a time: where others have 10 slots or 50, it has a process to a core",
     ),
     notes={
-        "urgent": "two queues in strict order; 2 processes with a slot each",
+        "drain": "a fifth of the tasks: all of them would take minutes",
+        "urgent": "two queues in strict order; a process to a core with a slot each",
         "flood": f"{_EACH_QUEUE}, in turns (page Workers, Worker Pools; dequeue strategy round_robin)",
         "recovery": "as many running tasks as processes",
     },
@@ -114,7 +115,7 @@ RQ = System(
 ARQ = System(
     name="arq", title="arq", language="Python", versions=("arq", "redis", "hiredis", "uvloop"),
     workers=lambda crew: [[str(crew.bin / "arq"), "adapter.WorkerSettings"] for _ in range(crew.processes)],
-    slots={"": 100},
+    slots=100,
     pending=lambda s: int(s.redis.zcard("arq:queue")),
     settings=(
         "max_jobs 100 and poll_delay 10 ms instead of 10 and 500 ms (page arq documentation, Worker reference)",
@@ -138,7 +139,7 @@ def _taskiq(crew: Crew) -> list[list[str]]:
 
 TASKIQ = System(
     name="taskiq", title="taskiq", language="Python", versions=("taskiq", "taskiq-redis", "redis", "hiredis", "uvloop"),
-    workers=_taskiq, slots={"": 100},
+    workers=_taskiq, slots=100,
     pending=lambda s: _stream(s, "taskiq"),
     settings=(
         "RedisStreamBroker: the broker for Redis that acknowledges (page Available brokers)",
@@ -157,7 +158,7 @@ TASKIQ = System(
 SAQ = System(
     name="saq", title="SAQ", language="Python", versions=("saq", "redis", "hiredis", "uvloop"),
     workers=lambda crew: [[str(crew.bin / "saq"), "adapter.settings", "--workers", str(crew.processes), "--quiet"]],
-    slots={"": 100},
+    slots=100,
     pending=lambda s: int(s.redis.zcard("saq:default:incomplete")),
     settings=(
         "concurrency 100 and 100 operations at once (page Worker reference; Queue reference, max_concurrent_ops)",
@@ -176,7 +177,7 @@ SAQ = System(
 STREAQ = System(
     name="streaq", title="streaQ", language="Python", versions=("streaq", "coredis", "uvloop"),
     workers=lambda crew: [[str(crew.bin / "streaq"), "run", "adapter:worker", "--workers", str(crew.processes)]],
-    slots={"": 100},
+    slots=100,
     pending=lambda s: _stream(s, "streaq:default:queues:normal"),
     settings=(
         "concurrency 100 instead of 16, prefetch as much: the default; 1 where order counts (page Worker, "
@@ -195,7 +196,7 @@ ASYNQ = System(
     name="asynq", title="Asynq", language="Go",
     versions=("github.com/hibiken/asynq", "github.com/redis/go-redis/v9"),
     workers=lambda crew: [[str(crew.bin / "peer"), "worker"] for _ in range(crew.processes)],
-    slots={"": 100},
+    slots=100,
     pending=lambda s: _llen(s, "asynq:{normal}:pending", "asynq:{normal}:active"),
     settings=(
         "concurrency 100 (package documentation, Config)",
@@ -221,7 +222,7 @@ def _bullmq_pending(session: Session) -> int:
 BULLMQ = System(
     name="bullmq", title="BullMQ", language="Node", versions=("bullmq", "ioredis"),
     workers=lambda crew: [["node", str(crew.bin / "peer.mjs"), "worker"] for _ in range(crew.processes)],
-    slots={"": 100},
+    slots=100,
     pending=_bullmq_pending,
     settings=(
         "concurrency 100 in a process, a process to a core (page Parallelism and Concurrency)",

@@ -95,7 +95,8 @@ class Runner:
         if not any(system.kafka for system in systems):
             return
         try:
-            broker = KafkaServer()
+            # It stands still for minutes, and must not be taken for dead when it goes on.
+            broker = KafkaServer(properties={"broker.session.timeout.ms": "86400000"})
             stack.callback(broker.close)
             broker.start()
         except RuntimeError as error:  # the jars, or Java, are missing: said in the cells of those who need it
@@ -140,10 +141,9 @@ class Runner:
         def open_session(plan: str, tasks: int) -> Session:
             return Session(system, self._installed[system.name], plan, tasks, self._kafka)
 
-        if workload == "drain_one":
-            return workloads.drain(open_session, self.sizes, 1)
-        if workload == "drain_all":
-            return workloads.drain(open_session, self.sizes, os.cpu_count() or 1)
+        if workload.startswith("drain"):
+            processes = 1 if workload == "drain_one" else os.cpu_count() or 1
+            return workloads.drain(open_session, round(self.sizes.drain * system.drain_share), processes)
         if workload == "latency":
             return workloads.latency(open_session, self.sizes, self._drain_rate(system))
         simple = {"enqueue": workloads.enqueue, "urgent": workloads.urgent, "flood": workloads.flood,

@@ -103,14 +103,15 @@ class Session:
 
     # -- workers
 
-    def start_workers(self, processes: int, slots: int | None = None, *, warm: bool = True) -> list[Running]:
-        """Starts worker processes; returns when each has run tasks, or without ``warm`` when they are at rest."""
-        crew = Crew(self.plan, processes, self.system.slots_for(self.plan, slots), self.installed.bin)
+    def start_workers(self, processes: int, slots: int | None = None, *, ready: str = "warm") -> list[Running]:
+        """Starts worker processes; returns when each has run tasks (``ready`` warm), when they are at rest (rest), or
+        at once (started)."""
+        crew = Crew(self.plan, processes, slots or self.system.slots, self.installed.bin)
         started = [self._start(command, crew.slots, "worker") for command in self.system.workers(crew)]
         self.workers += started
-        if warm:
+        if ready == "warm":
             self._warm_up(self.system.files(crew))
-        else:
+        elif ready == "rest":
             wait_quiet(started)
         return started
 

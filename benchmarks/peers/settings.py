@@ -36,7 +36,7 @@ class Sizes:
     """How long a killed worker's tasks are waited for."""
     depth: int = 1_000_000
     """Tasks queued."""
-    fill_s: float = 25.0
+    fill_s: float = 20.0
     """How long is spent on queueing them; a slow client gets less deep, and the table says how deep."""
     begin_s: float = 30.0
     """How long is waited for tasks to begin that should begin soon."""

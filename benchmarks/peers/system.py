@@ -45,14 +45,18 @@ class System:
     """Packages whose versions are shown."""
     folder: str = ""
     """Of its adapter; its name unless said."""
-    slots: Mapping[str, int] = field(default_factory=dict)
-    """Slots of one process by plan where it is not ``slots[""]``."""
+    slots: int = 1
+    """Tasks at once in one worker process, where not all systems get the same."""
+    one_slot: bool = False
+    """A worker process runs one task at a time, whatever is asked."""
     files: Callable[[Crew], int] = lambda crew: crew.processes
     """How many processes must have run a task before a measurement begins."""
     prepare: Callable[[Session], None] | None = None
     """Before anything else is started."""
     background: Callable[[Session], list[list[str]]] | None = None
     """Commands of what runs beside the workers."""
+    drain_share: float = 1.0
+    """The part of the drain workloads' tasks that it gets, because all of them would take it minutes."""
     kafka: bool = False
     cannot: Mapping[str, str] = field(default_factory=dict)
     """By workload: why it is not measured."""
@@ -68,9 +72,3 @@ class System:
     def path(self) -> Path:
         """The folder of its adapter."""
         return SYSTEMS / (self.folder or self.name)
-
-    def slots_for(self, plan: str, common: int | None) -> int:
-        """Slots of one worker process: its own best, unless all have the same in this plan."""
-        if plan in self.slots:
-            return self.slots[plan]
-        return common or self.slots[""]

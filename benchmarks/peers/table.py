@@ -113,8 +113,8 @@ TABLES = (
     ),
 )
 
-#: Columns that say how something was done: nobody is best in them.
-NO_CONTEST = frozenset({"rate", "queued", "worker_us", "alone_p99_ms"})
+#: Columns that say how something was done, or where all should be alike: nobody is best in them.
+NO_CONTEST = frozenset({"rate", "queued", "worker_us", "alone_p99_ms", "not_back", "ended_twice"})
 
 
 def samples(outcome: Outcome, column: Column) -> list[float]:

@@ -45,9 +45,8 @@ def enqueue(open_session: Open, sizes: Sizes) -> Figures:
     }
 
 
-def drain(open_session: Open, sizes: Sizes, processes: int) -> Figures:
+def drain(open_session: Open, count: int, processes: int) -> Figures:
     """Warm workers stand still (SIGSTOP) while the queue is filled, and are let go together."""
-    count = sizes.drain
     with open_session("drain", count) as session:
         workers = session.start_workers(processes)
         _fill_while_still(session, workers, "noop", 0, count, ["normal"], resume=False)
@@ -130,7 +129,7 @@ def flood(open_session: Open, sizes: Sizes) -> Figures:
 
 def depth(open_session: Open, sizes: Sizes) -> Figures:
     """Fills the queue, at most for ``fill_s``; then one worker process takes from its depth."""
-    chunk = min(20_000, sizes.depth)
+    chunk = min(10_000, sizes.depth)
     with open_session("depth", sizes.depth) as session:
         session.producer.order("bulk", "noop", session.tasks, 100, ["normal"])
         empty = _memory(session)
@@ -140,8 +139,8 @@ def depth(open_session: Open, sizes: Sizes) -> Figures:
             session.producer.order("bulk", "noop", queued, part, ["normal"])
             queued += part
         bytes_per_task = (_memory(session) - empty) / queued
-        session.start_workers(1, warm=False)
-        wanted = min(sizes.drain, queued // 2)
+        session.start_workers(1, ready="started")
+        wanted = min(round(sizes.drain * session.system.drain_share), queued // 2)
         session.wait(
             lambda: queued - session.marks.missing(0, queued) >= wanted, time.monotonic() + _STALL_S, "drain at depth"
         )
@@ -152,13 +151,13 @@ def depth(open_session: Open, sizes: Sizes) -> Figures:
 def recovery(open_session: Open, sizes: Sizes) -> Figures:
     """A worker with all its slots taken is killed while a second one is at rest."""
     with open_session("recovery", sizes.held) as session:
-        held = sizes.held if session.system.slots.get("") != 1 or session.system.name == "celery" else _cores()
-        processes = 1 if held == sizes.held else held
-        (first,) = session.start_workers(processes, sizes.held, warm=False)
+        processes = _small(session)
+        held = processes if session.system.one_slot else sizes.held
+        (first,) = session.start_workers(processes, sizes.held, ready="rest")
         session.producer.order("bulk", "hold", 0, held, ["normal"])
         session.wait(lambda: not session.marks.missing(0, held), time.monotonic() + _STALL_S, "tasks that are held")
         before = session.marks.starts(0, held)
-        session.start_workers(processes, sizes.held, warm=False)
+        session.start_workers(processes, sizes.held, ready="rest")
         killed = frozenset(first.pids()) | {file.pid for file in session.marks.files()}
         at = time.monotonic_ns()
         first.kill()
@@ -192,13 +191,9 @@ def recovery(open_session: Open, sizes: Sizes) -> Figures:
 # ------------------------------------------------------------------------------------------------- parts
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
 def _small(session: Session) -> int:
-    """Worker processes where 10 slots are wanted: one, or of a system with a slot to a process one to a core."""
-    return _cores() if session.system.name == "rq" else 1
+    """Worker processes where some slots are wanted: one, or of a system with a slot to a process one to a core."""
+    return (os.cpu_count() or 1) if session.system.one_slot else 1
 
 
 def _each(workers: Sequence[Running], number: signal.Signals) -> None:

@@ -7,7 +7,9 @@ from celery import Celery, group
 from producer import PAD, serve
 
 PLAN = os.environ["PEER_PLAN"]
-TENANTS = [f"tenant-{i}" for i in range(10)]
+
+# Seconds; a throttle of 1 looks at each interval.
+RECOVERY = {"visibility_timeout": 10, "unacked_restore_interval": 2, "unacked_restore_throttle": 1}
 
 app = Celery("peer", broker=os.environ["PEER_REDIS"])
 app.conf.update(
@@ -22,7 +24,7 @@ app.conf.update(
     task_reject_on_worker_lost=PLAN == "recovery",
     broker_transport_options={
         "queue_order_strategy": "priority" if PLAN == "urgent" else "round_robin",
-        **({"visibility_timeout": 10} if PLAN == "recovery" else {}),
+        **(RECOVERY if PLAN == "recovery" else {}),
     },
     worker_hijack_root_logger=False,
 )
