@@ -96,7 +96,7 @@ class Running:
 
 
 def wait_quiet(workers: Sequence[Running], *, most: float = 20.0) -> None:
-    """Waits until processes have used hardly any processor time for half a second: they are up and wait for work."""
+    """Waits until processes have used little processor time for half a second: they are up and wait for work."""
     deadline = time.monotonic() + most
     before = sum(cpu_seconds(worker.pid) for worker in workers)
     while time.monotonic() < deadline:
@@ -104,7 +104,7 @@ def wait_quiet(workers: Sequence[Running], *, most: float = 20.0) -> None:
         for worker in workers:
             worker.check()
         now = sum(cpu_seconds(worker.pid) for worker in workers)
-        if now - before < 0.05:
+        if now - before < 0.1:
             return
         before = now
 

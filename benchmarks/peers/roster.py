@@ -147,7 +147,8 @@ TASKIQ = System(
         "pydantic (page CLI, Worker)",
         "uvloop, as the page Installation says; no result backend",
         "there is no bulk call: 100 submissions under way at once over one broker",
-        "a dead worker's tasks are claimed when idle for 10 minutes: 10 s in the recovery workload",
+        "a dead worker's tasks are claimed when idle for 10 minutes, 10 s in the recovery workload, and looked "
+        "for only after a new task has come",
     ),
     cannot={"urgent": _NO_PRIORITY},
     notes={"flood": _ONE_QUEUE},
@@ -166,7 +167,7 @@ SAQ = System(
         "jobs leave nothing behind (ttl -1); no time-out",
         "there is no bulk call: 100 submissions under way at once over one queue",
         "a dead worker's jobs come back by the sweep if they have a heartbeat and retries: each 60 s, and in the "
-        "recovery workload each 5 s with a heartbeat of 5 s",
+        "recovery workload each 5 s with a heartbeat of 5 s; it waits up to 5 s for each before it takes the next",
     ),
     cannot={"urgent": "priorities on PostgreSQL only"},
     notes={"flood": _ONE_QUEUE},

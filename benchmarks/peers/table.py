@@ -90,7 +90,7 @@ TABLES = (
         lambda s: (
             f"A worker is killed (SIGKILL, with all its processes) while {s.held} tasks run in it and a second "
             f"worker is at rest: seconds until all have begun again, tasks not begun again within {s.recovery_s:g} s, "
-            "tasks that ran to their end more than once."
+            "tasks that ran to their end more than once. A no-op task comes each second meanwhile."
         ),
         (
             Column("recovery", "seconds", "all run again, s", "least"),

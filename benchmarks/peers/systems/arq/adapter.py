@@ -11,6 +11,7 @@ from arq.worker import func
 from producer import PAD, gathered, serve
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+RECOVERY = os.environ["PEER_PLAN"] == "recovery"
 REDIS = RedisSettings.from_dsn(os.environ["PEER_REDIS"])
 
 
@@ -35,10 +36,10 @@ class WorkerSettings:
     redis_settings = REDIS
     functions = [func(f, keep_result=0) for f in (noop, nap, hold)]  # noqa: RUF012  # arq reads a plain list
     max_jobs = int(os.environ.get("PEER_SLOTS", "10"))
-    poll_delay = 0.01
+    poll_delay = 0.5 if RECOVERY else 0.01
     log_results = False
     # A killed worker's job is free again after its time-out and 10 s more.
-    job_timeout = 20 if os.environ["PEER_PLAN"] == "recovery" else 300
+    job_timeout = 20 if RECOVERY else 300
 
 
 class ArqProducer:
