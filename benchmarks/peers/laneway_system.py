@@ -71,7 +71,7 @@ def _system(name: str, title: str, kafka: bool, *settings: str) -> System:
         settings=(
             *settings,
             "256 slots to a process; a process to a core",
-            "bulk: submit_many with 5,000 calls at a time",
+            "bulk: submit_many with 1,000 calls at a time, two under way",
             "leases, fencing numbers, limits, retries, fair shares and the event log: on, at their defaults",
         ),
         notes={"urgent": "two lanes", "flood": "tenants, fair by default"},

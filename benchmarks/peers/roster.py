@@ -142,7 +142,7 @@ TASKIQ = System(
     workers=_taskiq, slots=100,
     pending=lambda s: _stream(s, "taskiq"),
     settings=(
-        "RedisStreamBroker: the broker for Redis that acknowledges (page Available brokers)",
+        "RedisStreamBroker: the broker for Redis that acknowledges (README of taskiq-redis, Brokers)",
         "100 async tasks to a process, a process to a core, acknowledged when executed, arguments not parsed by "
         "pydantic (page CLI, Worker)",
         "uvloop, as the page Installation says; no result backend",

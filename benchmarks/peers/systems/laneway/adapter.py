@@ -1,5 +1,6 @@
 """Laneway: async handlers, the SDK's ``submit`` and ``submit_many``, everything else at its default."""
 
+import asyncio
 import os
 
 import handlers
@@ -33,11 +34,16 @@ class Laneway:
         await self._way(kind, to).submit(n=n, pad=PAD)
 
     async def bulk(self, kind: str, tasks: list[tuple[int, str]]) -> None:
-        for i in range(0, len(tasks), 5_000):
-            calls = [self._way(kind, to).call(n=n, pad=PAD) for n, to in tasks[i : i + 5_000]]
-            for answer in await app.submit_many(calls):
-                if isinstance(answer, LanewayError):
-                    raise answer
+        chunks = iter([tasks[i : i + 1_000] for i in range(0, len(tasks), 1_000)])
+
+        async def some() -> None:
+            for chunk in chunks:
+                calls = [self._way(kind, to).call(n=n, pad=PAD) for n, to in chunk]
+                for answer in await app.submit_many(calls):
+                    if isinstance(answer, LanewayError):
+                        raise answer
+
+        await asyncio.gather(some(), some())  # while Redis takes one part, the next is made
 
 
 if __name__ == "__main__":
