@@ -266,10 +266,12 @@ def _start_rate(starts: Sequence[int]) -> float:
 
 
 def _memory(session: Session) -> int:
-    """Bytes that Redis uses, when what follows submissions in the background has been done."""
+    """Bytes that Redis uses for data, when what follows submissions in the background has been done. Buffers of clients
+    and of the append-only file come and go, and are not counted."""
     last = -1
     while True:
-        used = int(session.redis.info("memory")["used_memory"])
+        found = session.redis.info("memory")
+        used = int(found["used_memory"]) - int(found["mem_clients_normal"]) - int(found["mem_aof_buffer"])
         if abs(used - last) < 65_536:
             return used
         last = used
