@@ -50,7 +50,7 @@ async def check_server(client: AnyRedis, config: QueueConfig) -> list[str]:
             connected = int((await client.info("replication", **target)).get("connected_slaves", 0))
             if connected < config.replicas:
                 raise ServerRefused(
-                    f"durability replica with {config.replicas} replicas, but {connected} are connected to Redis "
+                    f"durability: Replica with {config.replicas} replicas, but {connected} are connected to Redis "
                     f"{name}: add replicas, or ask for fewer"
                 )
     return warnings
@@ -62,13 +62,13 @@ async def _check_fsync(client: AnyRedis, name: str, target: dict[str, Any]) -> l
         answer = await client.config_get("appendfsync", **target)
     except ResponseError as error:
         return [
-            f"durability fsync needs appendfsync always on Redis {name}, and nobody has checked that: this user may "
+            f"durability: Fsync needs appendfsync always on Redis {name}, and nobody has checked that: this user may "
             f"not read it ({error}); see to it yourself, or allow +config|get"
         ]
     found = answer.get("appendfsync")
     if found != "always":
         raise ServerRefused(
-            f"durability fsync needs appendfsync always on Redis {name} (it is {found}): set it, or choose durability "
-            "fast"
+            f"durability: Fsync needs appendfsync always on Redis {name} (it is {found}): set it, or choose "
+            "durability: Fast"
         )
     return []
