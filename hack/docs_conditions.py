@@ -46,9 +46,12 @@ _CONDITIONS: Final[dict[ConditionType, tuple[str, str]]] = {
         "Redis has the scripts and this live configuration, and keeps what the queue promises. The message may have"
         " warnings although it is `True`.",
     ),
-    ConditionType.GATEWAY_AVAILABLE: ("TaskQueue", "The gateway's pods are ready."),
-    ConditionType.POLLER_AVAILABLE: ("TaskQueue", "The poller's pods are ready."),
-    ConditionType.WORKERS_AVAILABLE: ("WorkerPool", "The workers' pods are ready."),
+    ConditionType.GATEWAY_AVAILABLE: ("TaskQueue", "The gateway's pods are ready, all of the newest template."),
+    ConditionType.POLLER_AVAILABLE: ("TaskQueue", "The poller's pods are ready, all of the newest template."),
+    ConditionType.WORKERS_AVAILABLE: (
+        "WorkerPool",
+        "The workers' pods are ready, all of the newest template; while a pool grows, those that it had.",
+    ),
     ConditionType.SCALING_ACTIVE: ("WorkerPool", "The number of replicas follows what it should."),
 }
 
@@ -57,8 +60,13 @@ _CURES: Final[dict[Reason, str]] = {
     Reason.PROGRESSING: "Wait; if it lasts, look at the pods: `kubectl get pods -l laneway.dev/queue=QUEUE`.",
     Reason.UP_TO_DATE: "",
     Reason.AVAILABLE: "",
-    Reason.UNAVAILABLE: "`kubectl describe` the Deployment and its pods: images that can't be pulled, too little"
-    " memory, probes that fail, an app that can't be imported.",
+    Reason.PODS_STARTING: "Wait. If it lasts, see why pods that run are not ready: `kubectl describe` one of them.",
+    Reason.UNAVAILABLE: "`kubectl describe` the Deployment and its pods: nodes that went, probes that fail because a"
+    " server is away.",
+    Reason.PODS_FAILING: "Do as the pod's own reason says: correct the image, its pull Secret, the Secrets and"
+    " ConfigMaps that the pod names, the app (`kubectl logs POD --previous`), its memory; or make room on the nodes."
+    " The former pods run on meanwhile.",
+    Reason.ROLLOUT_STUCK: "As for `PodsFailing`, or set the image (or what else was changed) back.",
     Reason.SCALED_TO_ZERO: "Nothing, if that is meant; else raise `replicas`.",
     Reason.PAUSED: "Set `spec.paused: false`, or take the annotation away:"
     " `kubectl annotate tq QUEUE laneway.dev/reconcile-`.",
@@ -66,7 +74,7 @@ _CURES: Final[dict[Reason, str]] = {
     Reason.INVALID_SPEC: "Change what the message names. Until then all is as it was before.",
     Reason.DELETING: "Wait until what runs has ended, at most `drainTimeout`; with servers away a minute longer.",
     Reason.QUEUE_NOT_FOUND: "Apply the TaskQueue, or correct `queueRef` (delete the object and make it anew).",
-    Reason.QUEUE_NOT_READY: "Look at the TaskQueue's conditions.",
+    Reason.QUEUE_NOT_READY: "Do what the queue's own reason, in the message, asks for. Workers that run go on.",
     Reason.SECRET_NOT_FOUND: "Make the Secret, or the key in it, in the object's namespace. What runs already goes on.",
     Reason.RESOURCE_CONFLICT: "Delete or rename one of the two. Of two lanes the older counts; a foreign object is"
     " never overwritten.",

@@ -42,14 +42,29 @@ class Reason(StrEnum):
     PROGRESSING = "Progressing", "What the object asks for is being made."
     UP_TO_DATE = "UpToDate", "Nothing is left to do for this generation of the object."
     AVAILABLE = "Available", "Enough pods are ready."
-    UNAVAILABLE = "Unavailable", "Too few pods are ready; the pods' own events say why."
+    PODS_STARTING = (
+        "PodsStarting",
+        "Some pods are ready, and others are to come: a scale-up, or the replacement of lost ones.",
+    )
+    UNAVAILABLE = "Unavailable", "Pods were ready, and none is any more."
+    PODS_FAILING = (
+        "PodsFailing",
+        "Pods can't be made, have no node, can't start, or end again and again; the message names one and says why.",
+    )
+    ROLLOUT_STUCK = (
+        "RolloutStuck",
+        "A change of the pods has made no progress for 10 minutes; the former pods may still run.",
+    )
     SCALED_TO_ZERO = "ScaledToZero", "No pods are asked for."
     PAUSED = "Paused", "spec.paused, or the annotation laneway.dev/reconcile: Paused."
     NOT_PAUSED = "NotPaused", "The object is reconciled."
     INVALID_SPEC = "InvalidSpec", "The object asks for what can't be; the message says what would be right."
     DELETING = "Deleting", "The object is being deleted, and what it holds is drained."
     QUEUE_NOT_FOUND = "QueueNotFound", "The TaskQueue that queueRef names is not there."
-    QUEUE_NOT_READY = "QueueNotReady", "The TaskQueue that queueRef names is not ready; its conditions say why."
+    QUEUE_NOT_READY = (
+        "QueueNotReady",
+        "The TaskQueue that queueRef names is not ready: its topics, its limiter or its spec; the message says why.",
+    )
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is referred to is not there, or has not that key."
     RESOURCE_CONFLICT = (
         "ResourceConflict",

@@ -32,7 +32,7 @@ SIZED_BY: Final = "laneway.dev/sized-by"
 SIZED_BY_OPERATOR: Final = "Operator"
 SIZED_BY_OTHERS: Final = "Others"
 RECONCILE_ANNOTATION: Final = "laneway.dev/reconcile"
-"""With the value ``PAUSED`` the operator leaves the object and what belongs to it as they are."""
+"""With the value ``PAUSED``, in whatever case, the operator leaves the object and what belongs to it as they are."""
 PAUSED: Final = "Paused"
 ABANDON_DATA: Final = "laneway.dev/abandon-data"
 """On a TaskQueue, with the address of a Redis (status.redis.address): what the queue has there may be left behind."""
@@ -121,4 +121,4 @@ def pool_of(body: Body) -> str:
 
 def paused(body: Body) -> bool:
     """Whether the object's annotation stops its reconciliation."""
-    return bool(body["metadata"].get("annotations", {}).get(RECONCILE_ANNOTATION) == PAUSED)
+    return bool(body["metadata"].get("annotations", {}).get(RECONCILE_ANNOTATION, "").lower() == PAUSED.lower())

@@ -29,6 +29,7 @@ _OTHERS = {
     "Deployment": "apis/apps/v1",
     "Service": "api/v1",
     "Secret": "api/v1",
+    "Pod": "api/v1",
     "PodDisruptionBudget": "apis/policy/v1",
     "NetworkPolicy": "apis/networking.k8s.io/v1",
 }
@@ -209,6 +210,25 @@ class World:
         numbers = dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), count)
         status = {**numbers, "observedGeneration": found["metadata"]["generation"]}
         self.patch("Deployment", name, {"status": status}, "status")
+
+    def create_pod(self, deployment: str, name: str) -> str:
+        """Makes a pod of a Deployment's template, as its ReplicaSet would; returns its name."""
+        template = self.get("Deployment", deployment)["spec"]["template"]
+        document = {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {**template["metadata"], "name": name},
+            "spec": template["spec"],
+        }  # fmt: skip
+        self.client.request("POST", self.path("Pod"), document)
+        return name
+
+    def pod_says(self, name: str, *, waiting: Object, ended: Object | None = None) -> None:
+        """Says of a pod's container what its kubelet would: why it waits, and how it ended before."""
+        image = self.get("Pod", name)["spec"]["containers"][0]["image"]
+        container = {
+            "name": "laneway", "image": image, "imageID": "", "ready": False, "restartCount": 0,
+            "state": {"waiting": waiting}, "lastState": {"terminated": ended} if ended else {},
+        }  # fmt: skip
+        self.patch("Pod", name, {"status": {"containerStatuses": [container]}}, "status")
 
     def next_second(self) -> None:
         """What is made from now on is younger than what is there: the API server's times are whole seconds."""

@@ -132,3 +132,79 @@ def test_the_reconcile_annotation_leaves_the_workers_alone(world: World, queue: 
     assert world.get("Deployment", "laneway-wph-worker")["spec"]["replicas"] == 5
     world.patch("WorkerPool", "wph", {"metadata": {"annotations": {"laneway.dev/reconcile": None}}})
     until("the size asked for", lambda: world.get("Deployment", "laneway-wph-worker")["spec"]["replicas"] == 1)
+
+
+def test_a_change_of_image_is_ready_when_the_new_pods_are(world: World, queue: str) -> None:
+    create(world, "wpr", replicas=2)
+    world.make_available("laneway-wpr-worker")
+    world.told("WorkerPool", "wpr", "Ready", "True")
+    world.patch("WorkerPool", "wpr", {"spec": {"image": "localhost/nope:3"}})
+    # As kubectl wait looks: a condition about an older generation does not count.
+    until("the pool is not ready for its new image", lambda: (
+        (one := world.condition("WorkerPool", "wpr", "Ready"))["observedGeneration"] == 2 and one["status"] == "False"
+    ))  # fmt: skip
+    world.told("WorkerPool", "wpr", "Reconciling", "True", "Progressing")
+    newest = world.get("Deployment", "laneway-wpr-worker")["metadata"]["generation"]
+    numbers = {"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2}
+    world.patch("Deployment", "laneway-wpr-worker", {"status": {**numbers, "observedGeneration": newest}}, "status")
+    until("the rollout is told", lambda: (
+        "1 of 2 pods are updated, 2 available" in world.condition("WorkerPool", "wpr", "Ready")["message"]
+    ))  # fmt: skip
+
+    pod = world.create_pod("laneway-wpr-worker", "laneway-wpr-worker-x1")
+    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+    world.pod_says(pod, waiting=waiting)
+    told = world.told("WorkerPool", "wpr", "Ready", "False", "PodsFailing")
+    assert f"{pod}: ImagePullBackOff localhost/nope:3" in told["message"]
+    assert world.event("wpr", "PodsFailing")[0] == "Warning"
+
+    stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    world.patch("Deployment", "laneway-wpr-worker", {"status": {"conditions": [stuck]}}, "status")
+    assert pod in world.told("WorkerPool", "wpr", "Stalled", "True", "RolloutStuck")["message"]
+    world.patch("Deployment", "laneway-wpr-worker", {"status": {"conditions": []}}, "status")
+    world.make_available("laneway-wpr-worker")
+    world.told("WorkerPool", "wpr", "Ready", "True")
+    world.told("WorkerPool", "wpr", "Stalled", "False")
+
+
+def test_a_pool_that_grows_stays_ready_and_one_that_wakes_warns_of_nothing(world: World, queue: str) -> None:
+    create(world, "wpg", replicas=2)
+    world.make_available("laneway-wpg-worker")
+    world.told("WorkerPool", "wpg", "Ready", "True")
+    since = world.condition("WorkerPool", "wpg", "Ready")["lastTransitionTime"]
+    world.next_second()
+    world.patch("WorkerPool", "wpg", {"spec": {"replicas": 4}})
+    until("4 replicas", lambda: world.get("Deployment", "laneway-wpg-worker")["spec"]["replicas"] == 4)
+    complete = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+    lacking = {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable"}
+    newest = world.get("Deployment", "laneway-wpg-worker")["metadata"]["generation"]
+    numbers = {"replicas": 4, "updatedReplicas": 4, "readyReplicas": 2, "availableReplicas": 2}
+    status = {**numbers, "observedGeneration": newest, "conditions": [complete, lacking]}
+    world.patch("Deployment", "laneway-wpg-worker", {"status": status}, "status")
+    world.told("WorkerPool", "wpg", "Reconciling", "True", "PodsStarting")
+    ready = world.condition("WorkerPool", "wpg", "Ready")
+    assert (ready["status"], ready["lastTransitionTime"]) == ("True", since)
+    world.make_available("laneway-wpg-worker")
+    world.told("WorkerPool", "wpg", "Reconciling", "False")
+
+    world.patch("WorkerPool", "wpg", {"spec": {"replicas": 0}})
+    world.told("WorkerPool", "wpg", "WorkersAvailable", "True", "ScaledToZero")
+    world.patch("WorkerPool", "wpg", {"spec": {"replicas": 1}})
+    # The Deployment's status is still that of four pods: none of them counts.
+    world.told("WorkerPool", "wpg", "WorkersAvailable", "False", "Progressing")
+    assert not [one for one in world.events("wpg") if one[0] == "Warning"]
+
+
+def test_a_pool_is_not_ready_while_its_queue_can_not_work(world: World, redis7: RedisServer) -> None:
+    world.create("TaskQueue", "shut", {"redis": {"secretRef": {"name": "shut-redis", "key": "url"}}})
+    world.secret("shut-redis", url=redis7.url)
+    create(world, "wpq", "shut")
+    world.make_available("laneway-wpq-worker")
+    world.told("WorkerPool", "wpq", "Ready", "True")
+    world.patch("TaskQueue", "shut", {"spec": {"kafka": None, "durability": "Replica", "ackReplicas": 3}})
+    world.told("TaskQueue", "shut", "LimiterReady", "False", "ServerRefused")
+    told = world.told("WorkerPool", "wpq", "Ready", "False", "QueueNotReady")
+    assert "the TaskQueue shut is not ready: ServerRefused: durability: Replica" in told["message"]
+    world.told("WorkerPool", "wpq", "WorkersAvailable", "True")
+    world.patch("TaskQueue", "shut", {"spec": {"durability": "Fast", "ackReplicas": None}})
+    world.told("WorkerPool", "wpq", "Ready", "True")

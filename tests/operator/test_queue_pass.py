@@ -287,3 +287,28 @@ def test_a_queue_on_a_redis_cluster_has_its_scripts_on_every_primary(world: Worl
     assert {"name": "LANEWAY_CLUSTER", "value": "true"} in env
     redis_cluster.flush()
     until("it is configured again", limiter.config)
+
+
+def test_a_gateway_that_can_not_start_is_told_with_its_pods_words(world: World, redis: RedisServer) -> None:
+    world.create("TaskQueue", "crash", direct(redis))
+    world.run_queue("crash")
+    world.patch("TaskQueue", "crash", {"spec": {"image": "localhost/nope:3"}})
+    world.told("TaskQueue", "crash", "Ready", "False", "Progressing")
+    pod = world.create_pod("laneway-crash-gateway", "laneway-crash-gateway-x1")
+    ended = {"exitCode": 1, "reason": "Error", "message": "laneway gateway: no such thing"}
+    world.pod_says(pod, waiting={"reason": "CrashLoopBackOff"}, ended=ended)
+    told = world.told("TaskQueue", "crash", "GatewayAvailable", "False", "Progressing")  # no status of it yet
+    newest = world.get("Deployment", "laneway-crash-gateway")["metadata"]["generation"]
+    numbers = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    world.patch("Deployment", "laneway-crash-gateway", {"status": {**numbers, "observedGeneration": newest}}, "status")
+    told = world.told("TaskQueue", "crash", "GatewayAvailable", "False", "PodsFailing")
+    assert f"{pod}: CrashLoopBackOff (exit code 1, Error): laneway gateway: no such thing" in told["message"]
+    assert world.event("crash", "PodsFailing")[0] == "Warning"
+    world.run_queue("crash")
+
+
+def test_the_reconcile_annotation_may_be_written_small(world: World, redis: RedisServer) -> None:
+    world.create("TaskQueue", "small", direct(redis))
+    world.run_queue("small")
+    world.patch("TaskQueue", "small", {"metadata": {"annotations": {"laneway.dev/reconcile": "paused"}}})
+    world.told("TaskQueue", "small", "Paused", "True", "Paused")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from laneway_operator import names
 from laneway_operator.engine.cache import ObjectCache
@@ -11,13 +11,16 @@ from laneway_operator.keys import Body, ObjectKey
 
 Wake = Callable[[ObjectKey], None]
 
+#: The conditions of a queue that lanes and pools go by.
+_READ_BY_OTHERS: Final = ("Ready", "LimiterReady", "TopicsReady")
+
 
 class Waker:
     """Listens to the cache, and wakes the objects that a change concerns.
 
     An object of our kinds is woken by its own changes, but not by those that its own pass has just written; a
     queue is woken by its lanes and pools, and they by it when what they go by has changed; an owner is woken by
-    what it owns, and a pool by its pods.
+    what it owns, a pool by its pods, and a queue by what goes wrong with its pods.
     """
 
     def __init__(self, cache: ObjectCache, wake: Wake) -> None:
@@ -30,7 +33,8 @@ class Waker:
         if body is None:
             return
         if key.kind not in names.OUR_KINDS:
-            if not ours and (owner := _owner(key, body)) is not None:
+            owner = _owner(key, body)
+            if not ours and owner is not None and (owner.kind != names.QUEUE or _trouble(old) != _trouble(new)):
                 self._wake(owner)
             return
         if not ours:
@@ -51,11 +55,23 @@ class Waker:
 def _owner(key: ObjectKey, body: Body) -> ObjectKey | None:
     if key.kind == names.POD:
         pool = names.pool_of(body)
-        return names.pool_key(key.namespace, pool) if pool else None
+        if pool:
+            return names.pool_key(key.namespace, pool)
+        queue = names.queue_of(body)
+        return names.queue_key(key.namespace, queue) if queue else None
     for owner in body["metadata"].get("ownerReferences", ()):
         if owner.get("controller") and owner.get("kind") in names.OUR_KINDS:
             return ObjectKey(owner["kind"], key.namespace, owner["name"])
     return None
+
+
+def _trouble(body: Body | None) -> Any:
+    """Of a pod: what is wrong with it. Of other objects, all: each change counts."""
+    if body is None or body["kind"] != names.POD:
+        return body
+    status = body.get("status") or {}
+    scheduled = [one for one in status.get("conditions") or () if one.get("type") == "PodScheduled"]
+    return scheduled, status.get("initContainerStatuses"), status.get("containerStatuses")
 
 
 def _gist(body: Body | None) -> Any:
@@ -66,6 +82,6 @@ def _gist(body: Body | None) -> Any:
     ready = [
         (condition.get("status"), condition.get("reason"))
         for condition in body.get("status", {}).get("conditions", ())
-        if condition.get("type") == "Ready"
+        if condition.get("type") in _READ_BY_OTHERS
     ]
     return (meta.get("uid"), meta.get("generation"), bool(meta.get("deletionTimestamp")), names.paused(body), ready)

@@ -18,8 +18,9 @@ from laneway_operator.observe.servers import ServerReader, default_redis
 from laneway_operator.passes.objects_step import apply_objects
 from laneway_operator.passes.pool_scaler import PoolScaler, ScalingResult
 from laneway_operator.passes.troubles import TROUBLES, finding_of
+from laneway_operator.passes.workloads_step import deployment_of, told_last, workload
 from laneway_operator.plan.redis_home import address_of, home_of, without_kafka
-from laneway_operator.plan.status import Finding, conditions, held, pods, told
+from laneway_operator.plan.status import Finding, conditions, held, told
 from laneway_operator.resources.parts import pool_objects, worker_part
 from laneway_operator.toolbox import Toolbox
 
@@ -92,8 +93,9 @@ class PoolPass:
         if scaled.replicas is None and deployment is not None:
             await self._hand_over(deployment)
         problems = await apply_objects(self._tools, body, [*wanted, *scaled.objects])
-        finding = problems.get("worker") or pods(_AVAILABLE, self._deployment(key), scaled.replicas)
-        await self._tell(key, body, [finding], scaled)
+        workers = problems.get("worker")
+        workers = workers or workload(self._tools.cache, body, key, "worker", scaled.replicas, deployment)
+        await self._tell(key, body, [*self._queue_trouble(pool), workers], scaled)
         return _AGAIN_S
 
     def _queue(self, pool: WorkerPool) -> TaskQueue | Finding:
@@ -125,8 +127,29 @@ class PoolPass:
             f"the TaskQueue {queue.metadata.name} has its data in Redis at {home.address}, not at {address_of(server)}",
         )
 
+    def _queue_trouble(self, pool: WorkerPool) -> list[Finding]:
+        """What of the queue keeps its workers from their work: all but its own pods, which are for those who submit."""
+        name = pool.spec.queueRef.name
+        body = self._tools.cache.get(names.queue_key(pool.metadata.namespace, name))
+        for type in (ConditionType.LIMITER_READY, ConditionType.TOPICS_READY, ConditionType.READY):
+            said = told_last(body, type) if body is not None else None
+            if said is None or said["status"] == "True":
+                continue
+            reason, message = said["reason"], f"{said['reason']}: {said['message']}".removesuffix(": ")
+            if type is ConditionType.READY and reason != Reason.RECONCILE_ERROR:
+                continue
+            return [
+                Finding(
+                    ConditionType.READY,
+                    False,
+                    Reason.PROGRESSING if reason == Reason.PROGRESSING else Reason.QUEUE_NOT_READY,
+                    f"the TaskQueue {name} is not ready: {message}",
+                )
+            ]
+        return []
+
     def _deployment(self, key: ObjectKey) -> Body | None:
-        return self._tools.cache.get(ObjectKey("Deployment", key.namespace, names.worker_name(key.name)))
+        return deployment_of(self._tools.cache, key, "worker")
 
     async def _hand_over(self, deployment: Body) -> None:
         """Leaves the number of replicas to an HPA: what only we have applied would else become 1 when we apply it no

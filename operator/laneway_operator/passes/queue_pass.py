@@ -31,7 +31,8 @@ from laneway_operator.passes.objects_step import apply_objects
 from laneway_operator.passes.redis_step import RedisStep, Settled
 from laneway_operator.passes.topics_step import TopicsFound, TopicsStep
 from laneway_operator.passes.troubles import TROUBLES, finding_of
-from laneway_operator.plan.status import Finding, conditions, held, magnitude, pods, same_but_for_times, told
+from laneway_operator.passes.workloads_step import deployment_of, workload
+from laneway_operator.plan.status import Finding, conditions, held, magnitude, same_but_for_times, told
 from laneway_operator.plan.topics import most_workers
 from laneway_operator.resources.parts import gateway_part, queue_objects
 from laneway_operator.toolbox import Toolbox
@@ -43,7 +44,7 @@ _SOON_S: Final = 3.0
 _LONGEST_PAUSE_S: Final = 15.0
 #: So long (s) the depth must be of another order before that alone is written.
 _DEPTH_PAUSE_S: Final = 30.0
-_PODS: Final = {"gateway": ConditionType.GATEWAY_AVAILABLE, "poller": ConditionType.POLLER_AVAILABLE}
+_PARTS: Final = ("gateway", "poller")
 
 
 class QueuePass:
@@ -96,15 +97,16 @@ class QueuePass:
             # What there is stays as it is: a Secret that is away for a moment must not stop a queue.
             finding = finding_of(ConditionType.LIMITER_READY, error)
             self._note_live(key, LiveQueue(finding))
-            await self._tell(key, body, [finding, *self._pods_as_they_are(key)], {})
+            await self._tell(key, body, [finding, *self._pods_as_they_are(key, body)], {})
             return _SOON_S
         if moved := await self._redis.held(body, servers.redis):
             # Pods and configuration stay on the server that has the tasks.
             self._note_live(key, LiveQueue(moved))
-            findings = [moved, *self._pods_as_they_are(key)]
+            findings = [moved, *self._pods_as_they_are(key, body)]
             await self._tell(key, body, findings, {})
             return self._pause(key, findings)
         members = self._members.of(key)
+        before = {part: deployment_of(self._tools.cache, key, part) for part in _PARTS}
         (topics, body), limiter, objects = await asyncio.gather(
             self._topics(body, queue, servers.kafka, most_workers(members.pools)),
             self._limiter(body, queue, servers.redis, members.lanes, members.unreadable),
@@ -117,17 +119,21 @@ class QueuePass:
         findings = [*([topics.finding] if topics.finding else []), settled.finding or limiter.finding]
         counts = {"gateway": queue.spec.gateway.replicas, "poller": queue.spec.poller.replicas}
         findings += [
-            objects.get(name) or pods(type, self._tools.cache.get(self._deployment(key, name)), counts[name])
-            for name, type in _PODS.items()
+            objects.get(part) or workload(self._tools.cache, body, key, part, counts[part], before[part])
+            for part in _PARTS
         ]
         fields = self._fields(body, queue, topics, limiter.config, len(members.pools))
         fields["redis"] = settled.status
         await self._tell(key, body, findings, fields, depth=limiter.waiting)
         return self._pause(key, findings)
 
-    def _pods_as_they_are(self, key: ObjectKey) -> list[Finding]:
-        seen = ((type, self._tools.cache.get(self._deployment(key, name))) for name, type in _PODS.items())
-        return [pods(type, deployment, None) for type, deployment in seen if deployment is not None]
+    def _pods_as_they_are(self, key: ObjectKey, body: Body) -> list[Finding]:
+        seen = ((part, deployment_of(self._tools.cache, key, part)) for part in _PARTS)
+        return [
+            workload(self._tools.cache, body, key, part, None, deployment)
+            for part, deployment in seen
+            if deployment is not None
+        ]
 
     def _objects(self, queue: TaskQueue, body: Body, servers: Servers) -> list[Body]:
         default = default_redis(self._tools.settings)
@@ -139,10 +145,6 @@ class QueuePass:
             default_redis=default or "",
             credentials_hash=servers.hash,
         )
-
-    def _deployment(self, key: ObjectKey, component: str) -> ObjectKey:
-        name = names.gateway_name(key.name) if component == "gateway" else names.poller_name(key.name)
-        return ObjectKey("Deployment", key.namespace, name)
 
     # -- lanes
 

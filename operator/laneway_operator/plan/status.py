@@ -27,8 +27,12 @@ STALLED: Final = frozenset(
         Reason.SERVER_REFUSED,
         Reason.SCHEMA_TOO_NEW,
         Reason.REDIS_MOVED,
+        Reason.ROLLOUT_STUCK,
     }
 )
+
+#: What is under way: no news, and no trouble.
+_UNDER_WAY: Final = frozenset({Reason.PROGRESSING, Reason.PODS_STARTING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ def conditions(findings: Sequence[Finding], generation: int, *, paused: str = ""
     working = next((finding for finding in trouble if finding.reason not in STALLED), None)
     # What somebody has to do something about is told first.
     worst = stalled or working
+    # What works, and is not yet as large as asked for, is being worked on and ready.
+    working = working or next((finding for finding in findings if finding.reason is Reason.PODS_STARTING), None)
     made = [
         Finding(ConditionType.READY, False, worst.reason, worst.message)
         if worst
@@ -88,25 +94,6 @@ def failed(status: Mapping[str, Any], generation: int, error: Exception) -> Body
     return {**status, "conditions": [*made, *kept]}
 
 
-def pods(type: ConditionType, deployment: Mapping[str, Any] | None, wanted: int | None) -> Finding:
-    """Whether the pods of a Deployment do their work; ``wanted`` None: as many as it asks for itself."""
-    if deployment is None:
-        return Finding(type, False, Reason.PROGRESSING, "the Deployment is being made")
-    status, spec = deployment.get("status") or {}, deployment.get("spec") or {}
-    count = int(spec.get("replicas", 1)) if wanted is None else wanted
-    if count == 0:
-        return Finding(type, True, Reason.SCALED_TO_ZERO, "no pods are asked for")
-    available = int(status.get("availableReplicas") or 0)
-    said = {one["type"]: one for one in status.get("conditions") or ()}
-    if available >= count or said.get("Available", {}).get("status") == "True":
-        return Finding(type, True, Reason.AVAILABLE)
-    message = f"{available} of {count} pods of {deployment['metadata']['name']} are available"
-    progress = said.get("Progressing", {})
-    if progress.get("reason") in ("ProgressDeadlineExceeded", "NewReplicaSetAvailable"):
-        return Finding(type, False, Reason.UNAVAILABLE, f"{message}: {said.get('Available', progress).get('message')}")
-    return Finding(type, False, Reason.PROGRESSING, message)
-
-
 def same_but_for_times(one: Mapping[str, Any], other: Mapping[str, Any], *, without: Collection[str] = ()) -> bool:
     """Whether two statuses say the same, whenever their conditions became so; fields in ``without`` do not count."""
     return _plain(one, without) == _plain(other, without)
@@ -119,7 +106,7 @@ def magnitude(count: int | None) -> int:
 
 def told(conditions: Sequence[Condition]) -> list[Condition]:
     """The conditions whose changes are worth an event: that something is under way is not."""
-    return [one for one in conditions if one["reason"] != Reason.PROGRESSING]
+    return [one for one in conditions if one["reason"] not in _UNDER_WAY]
 
 
 def _condition(finding: Finding, generation: int) -> Condition:

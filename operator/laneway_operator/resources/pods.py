@@ -126,6 +126,8 @@ def _pod_spec(run: Run) -> Object:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
+        # Why it could not start stands in its log; this brings the last lines to the pod's status.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *run.connection.mounts, *run.mounts],
     }
     if run.linger_s:

@@ -143,6 +143,12 @@ def test_pods_may_do_little() -> None:
         }  # fmt: skip
 
 
+def test_why_a_pod_can_not_start_reaches_its_status() -> None:
+    for deployment in (*made().values(), made_pool()):
+        if deployment["kind"] == "Deployment":
+            assert container(deployment)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_secrets_reach_pods_by_reference_only() -> None:
     queue = TaskQueue.model_validate({**QUEUE, "metadata": {"name": "q", "namespace": "team"}})
     found = connection(queue, "redis://default")

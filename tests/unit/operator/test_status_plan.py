@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from laneway_operator.conditions import ConditionType, Reason
-from laneway_operator.plan.status import Finding, conditions, failed, held, magnitude, pods, same_but_for_times
+from laneway_operator.plan.status import Finding, conditions, failed, held, magnitude, same_but_for_times
 
 TOPICS, LIMITER = ConditionType.TOPICS_READY, ConditionType.LIMITER_READY
 GOOD = Finding(LIMITER, True, Reason.READY)
 WAITING = Finding(LIMITER, False, Reason.DEPENDENCY_UNAVAILABLE, "Redis is away")
+GROWING = Finding(ConditionType.WORKERS_AVAILABLE, True, Reason.PODS_STARTING, "1 of 2")
+STUCK = Finding(ConditionType.WORKERS_AVAILABLE, False, Reason.ROLLOUT_STUCK, "0 of 2")
 FOREIGN = Finding(TOPICS, False, Reason.FOREIGN_TOPIC, "t exists")
 
 
@@ -23,6 +23,8 @@ def told(*findings: Finding, paused: str = "") -> dict[str, tuple[str, str]]:
     ("findings", "ready", "reconciling", "stalled"),
     [
         pytest.param([GOOD], ("True", "Ready"), "False", "False", id="all is well"),
+        pytest.param([GROWING], ("True", "Ready"), "True", "False", id="what grows is ready, and being worked on"),
+        pytest.param([STUCK], ("False", "RolloutStuck"), "False", "True", id="a rollout that got stuck is stalled"),
         pytest.param(
             [WAITING], ("False", "DependencyUnavailable"), "True", "False", id="what waiting cures is being worked on"
         ),
@@ -77,43 +79,6 @@ def test_an_object_whose_pass_broke_is_not_ready_and_else_as_last_seen() -> None
     assert (found["LimiterReady"], found["Stalled"]) == (("True", "Ready"), ("False", "UpToDate"))
     assert after["depth"] == 5
     assert "never thought of" in after["conditions"][0]["message"]
-
-
-def deployment(replicas: int, available: int | None, **said: tuple[str, str]) -> dict[str, Any]:
-    status: dict[str, Any] = {} if available is None else {"availableReplicas": available}
-    status["conditions"] = [
-        {"type": type, "status": state, "reason": reason, "message": f"{type} {reason}"}
-        for type, (state, reason) in said.items()
-    ]
-    return {"metadata": {"name": "d"}, "spec": {"replicas": replicas}, "status": status}
-
-
-@pytest.mark.parametrize(
-    ("live", "wanted", "ok", "reason"),
-    [
-        pytest.param(None, 1, False, Reason.PROGRESSING, id="not there yet"),
-        pytest.param(deployment(0, None), 0, True, Reason.SCALED_TO_ZERO, id="none are wanted"),
-        pytest.param(deployment(0, None), None, True, Reason.SCALED_TO_ZERO, id="none are asked for by others"),
-        pytest.param(deployment(2, 2), 2, True, Reason.AVAILABLE, id="all are there"),
-        pytest.param(
-            deployment(4, 3, Available=("True", "MinimumReplicasAvailable")), 4, True, Reason.AVAILABLE, id="enough are"
-        ),
-        pytest.param(deployment(2, 1), 2, False, Reason.PROGRESSING, id="they are coming"),
-        pytest.param(
-            deployment(2, 0, Progressing=("False", "ProgressDeadlineExceeded")), 2, False, Reason.UNAVAILABLE,
-            id="they do not come",
-        ),
-        pytest.param(
-            deployment(1, 0, Progressing=("True", "NewReplicaSetAvailable"), Available=("False", "MinimumReplicas")),
-            1, False, Reason.UNAVAILABLE, id="they were there and are not any more",
-        ),
-    ],
-)  # fmt: skip
-def test_pods_are_judged_by_what_their_deployment_says(
-    live: dict[str, Any] | None, wanted: int | None, ok: bool, reason: Reason
-) -> None:
-    found = pods(ConditionType.GATEWAY_AVAILABLE, live, wanted)
-    assert (found.ok, found.reason) == (ok, reason)
 
 
 def test_statuses_are_compared_without_the_times_of_their_conditions() -> None:

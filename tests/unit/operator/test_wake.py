@@ -89,3 +89,25 @@ def test_a_lane_that_is_gone_wakes_its_queue(world: World) -> None:
     world.woken.clear()
     world.cache.remove(names.lane_key("ns", "high"))
     assert sorted(world.woken) == ["PriorityLane/high", "TaskQueue/orders"]
+
+
+def test_a_pod_of_a_gateway_wakes_its_queue_when_what_is_wrong_with_it_changes(world: World) -> None:
+    labels = {"labels": {names.QUEUE_LABEL: "orders", names.COMPONENT_LABEL: "gateway"}}
+    waits = {"containerStatuses": [{"name": "laneway", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+    assert world.put(names.POD, "g-1", meta=labels, status=waits) == ["TaskQueue/orders"]
+    assert world.put(names.POD, "g-1", meta=labels, status={**waits, "podIP": "10.0.0.1"}) == []
+    assert world.put(names.POD, "g-1", meta=labels, status={"podIP": "10.0.0.1"}) == ["TaskQueue/orders"]
+
+
+def test_a_queue_whose_limiter_is_another_wakes_its_pools_though_it_is_as_unready_as_before(world: World) -> None:
+    def said(limiter: str) -> dict[str, Any]:
+        ready = {"type": "Ready", "status": "False", "reason": "Progressing"}
+        return {"conditions": [ready, {"type": "LimiterReady", "status": limiter, "reason": "x"}]}
+
+    world.put(names.QUEUE, "orders", ours=True, status=said("True"))
+    assert "WorkerPool/workers" in world.put(names.QUEUE, "orders", ours=True, status=said("False"))
+
+
+@pytest.mark.parametrize(("value", "stops"), [("Paused", True), ("paused", True), ("PAUSED", True), ("no", False)])
+def test_the_reconcile_annotation_is_read_in_whatever_case(value: str, stops: bool) -> None:
+    assert names.paused({"metadata": {"annotations": {names.RECONCILE_ANNOTATION: value}}}) is stops
