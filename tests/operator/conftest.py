@@ -10,6 +10,14 @@ from tests.operator.running import RunningOperator, World
 from crd_install import install
 from servers.envtest import Envtest
 from servers.need import require
+from servers.redis import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis7(redis7_binary: Path) -> Iterator[RedisServer]:
+    """A Redis 7 for this folder alone: the session's operator puts its queues back into it, whoever empties it."""
+    with RedisServer(redis7_binary) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
