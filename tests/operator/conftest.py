@@ -72,3 +72,14 @@ def world(envtest: Envtest, _world_session: World) -> World:
     """A namespace that one operator watches for the whole session: name your own objects."""
     assert _world_session.operator.process.poll() is None, _world_session.operator.log.read_text()[-4000:]
     return _world_session
+
+
+@pytest.fixture
+def controlled(tmp_path: Path) -> Iterator[World]:
+    """A namespace of an API server of its own, where Deployments become pods (which no node runs)."""
+    require("kubernetes_controllers")
+    with Envtest(controllers=["deployment-controller", "replicaset-controller"]) as server:
+        install(server.admin)
+        namespace = server.create_namespace()
+        with RunningOperator(server.kubeconfig, [namespace], tmp_path) as operator:
+            yield World(server.admin, namespace, operator)

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from tests.operator.running import RunningOperator, World, until
+from tests.operator.running import World, until
 from tests.operator.test_scaling import Queue
 
-from crd_install import install
-from servers.envtest import Envtest
-from servers.need import require
 from servers.redis import RedisServer
-
-
-@pytest.fixture
-def controlled(tmp_path: Path) -> Iterator[World]:
-    """A namespace of an API server of its own, where Deployments become pods (which no node runs)."""
-    require("kubernetes_controllers")
-    with Envtest(controllers=["deployment-controller", "replicaset-controller"]) as server:
-        install(server.admin)
-        namespace = server.create_namespace()
-        with RunningOperator(server.kubeconfig, [namespace], tmp_path) as operator:
-            yield World(server.admin, namespace, operator)
 
 
 def test_the_pods_that_hold_tasks_stay(controlled: World, redis7: RedisServer) -> None:

@@ -59,10 +59,16 @@ def pods(
     if int(status.get("replicas") or 0) > updated or not complete:
         message = f"rollout of {name}: {updated} of {count} pods are updated, {available} available"
         return _lacking(type, message, Reason.ROLLOUT_STUCK if progress == _STUCK else Reason.PROGRESSING, said, there)
+    if updated > count and was == Reason.SCALED_TO_ZERO:
+        # The numbers are those of the pods that went when it was scaled to zero.
+        return Finding(
+            type, False, Reason.PROGRESSING, f"the newest change of Deployment {name} is not carried out yet"
+        )
     if available >= count:
         return Finding(type, True, Reason.AVAILABLE)
     message = f"{available} of {count} pods of {name} are available"
-    if said.get("Available", {}).get("status") == "True":
+    # Of no pods at all, this is the word from before the scale-up.
+    if available and said.get("Available", {}).get("status") == "True":
         trouble = pod_trouble(there())
         return Finding(type, True, Reason.AVAILABLE, f"{message}; {trouble}" if trouble else "")
     if available:

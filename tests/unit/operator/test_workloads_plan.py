@@ -103,6 +103,14 @@ NO_ROOM = {
             id="waking is no failure",
         ),
         pytest.param(
+            deployment(1, 0, 0, said={**COMPLETE, "Available": ("True", "MinimumReplicasAvailable")}), 1,
+            Reason.SCALED_TO_ZERO, False, Reason.PROGRESSING, id="none is enough of none, and not of one",
+        ),
+        pytest.param(
+            deployment(1, 4, 4, said=COMPLETE), 1, Reason.SCALED_TO_ZERO, False, Reason.PROGRESSING,
+            id="those that went to sleep do not count",
+        ),
+        pytest.param(
             deployment(4, 4, 2, said=LACKING), 4, Reason.AVAILABLE, True, Reason.PODS_STARTING,
             id="the former ones are ready, and more are to come",
         ),
