@@ -59,7 +59,7 @@ def pods(
     if int(status.get("replicas") or 0) > updated or not complete:
         message = f"rollout of {name}: {updated} of {count} pods are updated, {available} available"
         return _lacking(type, message, Reason.ROLLOUT_STUCK if progress == _STUCK else Reason.PROGRESSING, said, there)
-    if updated > count and was == Reason.SCALED_TO_ZERO:
+    if updated > count and was in (Reason.SCALED_TO_ZERO, Reason.PROGRESSING):
         # The numbers are those of the pods that went when it was scaled to zero.
         return Finding(
             type, False, Reason.PROGRESSING, f"the newest change of Deployment {name} is not carried out yet"
