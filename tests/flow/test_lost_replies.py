@@ -138,7 +138,8 @@ async def test_a_claim_whose_reply_is_lost_is_repeated_and_gives_the_same_tasks(
             lost += 1
         except TimeoutError:
             redis_proxy.clear()  # (a claim that waits can be taken back before it has a reply)
-    assert lost >= 5, f"only {lost} replies were lost"
+    # Only a claim can be one that waits; of turns, each one that was meant to be lost must have been.
+    assert lost >= (10 if name == "turn" else 5), f"only {lost} replies were lost"
     stats = await flow.check()
     assert stats.counts["succeeded"] == 100
     assert len(flow.starts()) == 100, "a task ran twice because its claim was repeated"
