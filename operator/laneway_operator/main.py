@@ -32,6 +32,23 @@ def _namespaces(text: str) -> tuple[str, ...]:
     return tuple(NAME.convert(name, None, None) for name in names)
 
 
+_SERVERS = (
+    _option("--redis-url", type=REDIS_URL, default=None,
+            help="The Redis of TaskQueues without spec.redis.  [default: they must name theirs]"),
+    _option("--redis-secret", type=Checked("NAME/KEY", secret_ref), default=None,
+            help="Instead of --redis-url: a Secret, in the TaskQueue's own namespace, that has the URL."),
+    _option("--secrets-label", type=Checked("KEY=VALUE", label), default=None,
+            help="The label that a Secret must have before anything of it is used.  [default: none need one]"),
+)  # fmt: skip
+
+
+def _servers(command: _F) -> _F:
+    """The options by which queues' servers are reached, for the operator and the adapter alike."""
+    for option in reversed(_SERVERS):
+        command = option(command)
+    return command
+
+
 _COMMON = (
     _option("--kubeconfig", default="", metavar="FILE",
             help="A kubeconfig.  [default: KUBECONFIG, else the pod's own account, else ~/.kube/config]"),
@@ -125,24 +142,7 @@ def _settings(**given: Any) -> OperatorSettings:
     metavar="IMAGE",
     help="The image of gateways and pollers whose TaskQueue names none.",
 )
-@_option(
-    "--redis-url",
-    type=REDIS_URL,
-    default=None,
-    help="The Redis of TaskQueues without spec.redis.  [default: they must name theirs]",
-)
-@_option(
-    "--redis-secret",
-    type=Checked("NAME/KEY", secret_ref),
-    default=None,
-    help="Instead of --redis-url: a Secret, in the TaskQueue's own namespace, that has the URL.",
-)
-@_option(
-    "--secrets-label",
-    type=Checked("KEY=VALUE", label),
-    default=None,
-    help="The label that a Secret must have before anything of it is used.  [default: none need one]",
-)
+@_servers
 @_option(
     "--max-passes",
     type=click.IntRange(1, 256),
@@ -249,24 +249,7 @@ def run(log_level: str, log_format: str, **given: Any) -> int:
     show_default=True,
     help="Where metrics are served, by TLS.",
 )
-@_option(
-    "--redis-url",
-    type=REDIS_URL,
-    default=None,
-    help="The Redis of TaskQueues without spec.redis.  [default: they must name theirs]",
-)
-@_option(
-    "--redis-secret",
-    type=Checked("NAME/KEY", secret_ref),
-    default=None,
-    help="Instead of --redis-url: a Secret, in the TaskQueue's own namespace, that has the URL.",
-)
-@_option(
-    "--secrets-label",
-    type=Checked("KEY=VALUE", label),
-    default=None,
-    help="The label that a Secret must have before anything of it is used.  [default: none need one]",
-)
+@_servers
 @_option("--host", default="0.0.0.0", show_default=True, help="Where /healthz, /readyz and /metrics are served.")
 @_option("--port", type=PORT, default=8081, show_default=True, help="Where /healthz, /readyz and /metrics are served.")
 @_option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged at least.")
