@@ -70,7 +70,11 @@ async def pod(flow: Flow, name: str, command: list[str], port: int = 0, *, env: 
 def first_process(member: Member) -> psutil.Process:
     """The pod's process 1, seen from here."""
     for process in psutil.Process(member.pid).children(recursive=True):
-        words = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # (it ended meanwhile, as the shell's own commands do)
+        words = dict(line.split(":", 1) for line in lines)
         if words["NSpid"].split()[1:] == ["1"]:
             return process
     raise AssertionError(f"the pod has no process 1:\n{member.text()[-2000:]}")
