@@ -1,4 +1,4 @@
-"""What all routes share: errors become problems, and every request is counted and timed."""
+"""What all routes share: who asks is known and may, errors become problems, and every request is counted and timed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from laneway.errors import LanewayError
+from laneway.gateway.auth.guard import Guard, OpenGuard
+from laneway.gateway.auth.identity import forbidden, set_identity
+from laneway.gateway.auth.permissions import PUBLIC, needed
 from laneway.gateway.problems import Problem, problem_of
+from laneway.gateway.words import unknown_field
 from laneway.kit.logs import get_logger
 from laneway.kit.metrics import CALL_BUCKETS, OTHER, Timer, counter_family, histogram_family
 
@@ -50,12 +54,35 @@ class HttpMetrics(Collector):
         )
 
 
-def endpoint(route: str, handler: Handler, metrics: HttpMetrics) -> Handler:
-    """A handler whose errors are answered as problems, counted under ``route``."""
+def endpoint(
+    route: str,
+    handler: Handler,
+    metrics: HttpMetrics,
+    permission: str = PUBLIC,
+    guard: Guard | None = None,
+    *,
+    queried: bool = True,
+) -> Handler:
+    """A handler for those who have ``permission`` (as in ``gateway/auth/permissions.py``); its errors are answered as
+    problems, counted under ``route``. Without a ``guard`` nobody is asked who he is. ``queried``: it reads the query
+    itself; else there must be none.
+
+    Raises:
+        ValueError: there is no such permission.
+    """
+    asks = guard or OpenGuard()
+    wanted = needed(permission)
+    public = permission == PUBLIC
 
     async def answer(request: Request) -> Response:
         began = time.perf_counter()
         try:
+            identity = await asks.identify(request, optional=public)
+            set_identity(request, identity)
+            if wanted is not None and wanted not in identity.permissions:
+                raise forbidden(identity, wanted)
+            if not queried and request.scope["query_string"]:
+                raise _no_query(request)
             response = await handler(request)
         except Problem as problem:
             response = problem.response()
@@ -91,6 +118,12 @@ def unrouted(metrics: HttpMetrics) -> Callable[[Request, Exception], Awaitable[R
         return problem.response()
 
     return answer
+
+
+def _no_query(request: Request) -> Problem:
+    names = list(dict.fromkeys(request.query_params))[:10]
+    errors = [unknown_field(name, {}, "", "parameter") for name in names]
+    return Problem("invalid-query", "; ".join(e.message for e in errors) or "there is no query here", errors=errors)
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

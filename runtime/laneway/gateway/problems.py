@@ -46,9 +46,24 @@ _AGAIN = "Try again after `retryAfterMs`; nothing was changed."
 _TYPES = (
     ProblemType("malformed-json", 400, "The body is not JSON", "Correct the body."),
     ProblemType("malformed-request", 400, "The request is not HTTP/1.1", "Correct the client."),
+    ProblemType(
+        "unauthenticated",
+        401,
+        "The request has no valid credential",
+        "Send `Authorization: Bearer TOKEN` with a key or token that is valid now; `WWW-Authenticate` says what is wrong.",
+    ),
+    ProblemType(
+        "forbidden",
+        403,
+        "The credential may not do this",
+        "Use a credential with the role, or of the tenant, that `detail` names.",
+    ),
     ProblemType("not-found", 404, "There is no such resource", "Look at `/` for what there is."),
     ProblemType("unknown-queue", 404, "There is no such queue", "Use one of `queues`."),
     ProblemType("unknown-task", 404, "There is no such task", "It never existed, or its record is no longer kept."),
+    ProblemType(
+        "unknown-worker", 404, "There is no such worker", "It has ended, or never was: `GET .../workers` has them."
+    ),
     ProblemType("method-not-allowed", 405, "The resource does not have this method", "See the Allow header."),
     ProblemType(
         "conflict",
@@ -82,6 +97,18 @@ _TYPES = (
         "Send `Content-Type: application/json`, and no Content-Encoding.",
     ),
     ProblemType("invalid-task", 422, "The task can't be submitted as it is", "`errors` names each wrong field."),
+    ProblemType(
+        "invalid-request", 422, "The body is not of the form that is asked for", "`errors` names each wrong field."
+    ),
+    ProblemType(
+        "invalid-query", 422, "The query has a wrong or unknown parameter", "`errors` names each wrong parameter."
+    ),
+    ProblemType(
+        "invalid-cursor",
+        422,
+        "The cursor does not belong to this list",
+        "Send a `next` of the same list with the same filter and sort, or begin without a cursor.",
+    ),
     ProblemType("unknown-lane", 422, "There is no such lane", "Use one of the lanes that `detail` names."),
     ProblemType(
         "head-too-large",
@@ -90,6 +117,12 @@ _TYPES = (
         "Send less: `limit` says how many bytes are taken.",
     ),
     ProblemType("rate-limited", 429, "Over the submission rate", f"{_AGAIN} `scope` says whose rate."),
+    ProblemType(
+        "too-many-failures",
+        429,
+        "Too many invalid credentials from this address",
+        "Try again after `retryAfterMs`, with a valid credential.",
+    ),
     ProblemType("internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."),
     ProblemType("queue-full", 503, "The queue is full", _AGAIN),
     ProblemType("unavailable", 503, "The queue can't be reached now", _AGAIN),
