@@ -53,7 +53,7 @@ async def test_the_description_is_consistent(document: dict[str, Any]) -> None:
         if method != "parameters"
     ]
     names = [operation["operationId"] for _, _, operation, _ in operations]
-    assert len(names) == len(set(names)) == 10
+    assert len(names) == len(set(names))
     for path, _, operation, shared in operations:
         parameters = shared + operation.get("parameters", [])
         declared = {p["name"] for p in parameters if p["in"] == "path"}
@@ -62,8 +62,9 @@ async def test_the_description_is_consistent(document: dict[str, Any]) -> None:
         assert all("schema" in p for p in parameters)
         for status, response in operation["responses"].items():
             assert re.fullmatch(r"[2-5]\d\d", status)
-            assert response["description"] and response["content"]
-            if status >= "400" and operation["tags"] == ["tasks"]:
+            assert response["description"]
+            assert status in ("304", "307") or response["content"]
+            if status >= "400" and operation["tags"] != ["operation"]:
                 assert "application/problem+json" in response["content"]
 
 
@@ -74,6 +75,7 @@ async def test_every_route_is_described_and_every_description_has_a_route(
         (route.path, method.lower())  # type: ignore[attr-defined]
         for route in build_app({"mail": store}).routes
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+        if not route.path.startswith("/dashboard")  # type: ignore[attr-defined]
     }
     described = {
         (path, method) for path, item in document["paths"].items() for method in item if method != "parameters"

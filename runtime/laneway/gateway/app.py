@@ -10,17 +10,19 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from laneway import __version__
 from laneway.adapters.queue_metrics import QueueCollector
+from laneway.dashboard.pages import HOME, page, to_home, wants_page
 from laneway.gateway.bodies import IndexAnswer
 from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
 from laneway.gateway.front import QueueFront
 from laneway.gateway.limits import GatewayLimits
-from laneway.gateway.openapi import QUEUE, build_openapi
-from laneway.gateway.ops import ops_routes
+from laneway.gateway.openapi import build_openapi
+from laneway.gateway.ops import ops_rows
+from laneway.gateway.routing import QUEUE, TASK, TASKS, Content, Doc, Row
 from laneway.gateway.tasks import TaskRoutes
 from laneway.gateway.watch import QueueWatch
 from laneway.kit.health import Health
@@ -28,6 +30,15 @@ from laneway.kit.health_metrics import HealthCollector
 from laneway.kit.metrics import new_registry
 from laneway.kit.task_metrics import TaskMetrics
 from laneway.ports.store import TaskStore
+
+_OPENAPI = Doc("openapi", "This document", {200: Content("application/json", {"type": "object"})}, tag="operation")
+_INDEX = Doc(
+    "index",
+    "What there is",
+    {200: IndexAnswer, 307: None},
+    described={307: "To the dashboard, for who prefers text/html."},
+    tag="operation",
+)
 
 
 class Gateway:
@@ -109,9 +120,16 @@ def build_app(
     return app
 
 
+def _rows(gateway: Gateway) -> list[Row]:
+    """The one table of routes: what each part gives."""
+    return [
+        *TaskRoutes(gateway.fronts, gateway.limits).routes(),
+        *ops_rows(gateway.health, gateway.registry),
+    ]
+
+
 def _routes(gateway: Gateway) -> list[Route]:
     queues = sorted(gateway.fronts)
-    document = msgspec.json.encode(build_openapi(queues, gateway.limits))
     index = IndexAnswer(
         "laneway",
         __version__,
@@ -121,10 +139,10 @@ def _routes(gateway: Gateway) -> list[Route]:
             "health": "/healthz",
             "ready": "/readyz",
             "metrics": "/metrics",
-            "submit": f"{QUEUE}/tasks",
-            "batch": f"{QUEUE}/tasks/batch",
-            "task": f"{QUEUE}/tasks/{{id}}",
-            "cancel": f"{QUEUE}/tasks/{{id}}/cancel",
+            "submit": TASKS,
+            "batch": f"{TASKS}/batch",
+            "task": TASK,
+            "cancel": f"{TASK}/cancel",
             "stats": f"{QUEUE}/stats",
         },
     )
@@ -133,19 +151,28 @@ def _routes(gateway: Gateway) -> list[Route]:
         return Response(document, media_type="application/json")
 
     async def root(request: Request) -> Response:
-        return json_response(index)
+        if wants_page(request):
+            return RedirectResponse(HOME, 307, headers={"Vary": "Accept"})
+        return json_response(index, headers={"Vary": "Accept"})
 
-    tasks = TaskRoutes(gateway.fronts, gateway.limits)
-    table = (
-        ("POST", f"{QUEUE}/tasks", tasks.submit),
-        ("POST", f"{QUEUE}/tasks/batch", tasks.batch),
-        ("GET", f"{QUEUE}/tasks/{{id}}", tasks.get),
-        ("POST", f"{QUEUE}/tasks/{{id}}/cancel", tasks.cancel),
-        ("GET", f"{QUEUE}/stats", tasks.stats),
-        ("GET", "/openapi.json", openapi),
-        ("GET", "/", root),
-    )
+    rows = [
+        *_rows(gateway),
+        Row("GET", "/openapi.json", openapi, "", _OPENAPI),
+        Row("GET", "/", root, "", _INDEX),
+    ]
+    document = msgspec.json.encode(build_openapi(rows, queues, gateway.limits))
     return [
-        *(Route(path, endpoint(path, handler, gateway.http), methods=[method]) for method, path, handler in table),
-        *ops_routes(gateway.health, gateway.registry, gateway.http),
+        *(
+            Route(
+                row.path,
+                endpoint(row.path, row.handler, gateway.http, row.permission, queried=row.doc.query is not None),
+                methods=[row.method],
+            )
+            for row in rows
+        ),
+        # Open to all: the pages hold nothing, and show what the API answers to the credential that they are given.
+        *(
+            Route(path, endpoint(path, handler, gateway.http), methods=["GET"])
+            for path, handler in (("/dashboard", to_home), ("/dashboard/{path:path}", page))
+        ),
     ]

@@ -32,6 +32,15 @@ TaskId = Annotated[
         description=f"a task id of {ID_CHARS} characters, 0-9 and a-v (14 bytes in lower case base32hex)",
     ),
 ]
+WorkerId = Annotated[
+    str,
+    Meta(
+        min_length=16,
+        max_length=16,
+        pattern=r"^[0-9a-f]+$",
+        description="a worker's incarnation: 16 hexadecimal digits in lower case",
+    ),
+]
 Delay = Annotated[float, Meta(ge=0, le=MAX_DELAY, description=f"a number of seconds from 0 to {MAX_DELAY:.0f}")]
 Seconds = Annotated[
     float,

@@ -3,17 +3,14 @@ wrong."""
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from laneway.gateway.bodies import BackoffBody, FieldError, TaskBody
 from laneway.gateway.problems import Problem, invalid
 from laneway.gateway.reading import not_json, parse
+from laneway.gateway.words import explain_fields, fields_of, short, shown, wrong
 from laneway.kit.ids import id_bytes, id_text
 from laneway.kit.names import tenant_name
 from laneway.model.envelope import Backoff
@@ -30,8 +27,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Names are anybody's and as many as fit into a body, so of one object's unknown fields this many are told,
 _MAX_UNKNOWN = 10
-#: a name like it is looked for (which takes time with the square of the length) up to this length,
-_MAX_LIKENED = 64
 #: and in a batch, once this many errors are told, every further task tells its first alone.
 _MAX_TOLD = 200
 
@@ -48,28 +43,8 @@ class _Room:
         return invalid(told)
 
 
-class _Field(NamedTuple):
-    type: Any
-    right: str
-    required: bool
-    optional: bool
-
-
-def _fields(struct: type[msgspec.Struct]) -> dict[str, _Field]:
-    """The fields of a body by their JSON names, each with the words for what would be right."""
-    hints = typing.get_type_hints(struct, include_extras=True)
-    found = {}
-    for field in msgspec.structs.fields(struct):
-        kind = hints[field.name]
-        optional = typing.get_origin(kind) in (typing.Union, types.UnionType)
-        inner = typing.get_args(kind)[0] if optional else kind
-        assert typing.get_origin(inner) is Annotated, f"{struct.__name__}.{field.name} needs a description"
-        found[field.encode_name] = _Field(inner, inner.__metadata__[0].description, field.required, optional)
-    return found
-
-
-_TASK = _fields(TaskBody)
-_BACKOFF = _fields(BackoffBody)
+_TASK = fields_of(TaskBody)
+_BACKOFF = fields_of(BackoffBody)
 
 
 def read_task(raw: bytes, key: str | None = None, trace: str | None = None) -> NewTask:
@@ -176,26 +151,26 @@ def _check(body: TaskBody) -> list[FieldError]:
     """What the types can't say."""
     errors = []
     if not body.type.isprintable():
-        errors.append(_wrong("type", _TASK["type"].right, body.type))
+        errors.append(wrong("type", _TASK["type"].right, body.type))
     if body.id is not None and not _is_id(body.id):
         # 14 bytes leave two bits for the last of the 23 characters.
-        errors.append(_wrong("id", f"{_TASK['id'].right}, of which the last is 0, 8, g or o", body.id))
+        errors.append(wrong("id", f"{_TASK['id'].right}, of which the last is 0, 8, g or o", body.id))
     try:
         tenant_name(body.tenant or "")
     except ValueError:  # a pattern's end also matches before a line break
-        errors.append(_wrong("tenant", _TASK["tenant"].right, body.tenant))
+        errors.append(wrong("tenant", _TASK["tenant"].right, body.tenant))
     if body.idempotency_key is not None and len(body.idempotency_key.encode()) > MAX_KEY:
-        errors.append(_wrong("idempotencyKey", _TASK["idempotencyKey"].right, body.idempotency_key))
+        errors.append(wrong("idempotencyKey", _TASK["idempotencyKey"].right, body.idempotency_key))
     if body.run_at is not None:
         if body.delay is not None:
             errors.append(FieldError("runAt", "give delay or runAt, not both"))
         if body.run_at <= _EPOCH:
-            errors.append(_wrong("runAt", _TASK["runAt"].right, body.run_at.isoformat()))
+            errors.append(wrong("runAt", _TASK["runAt"].right, body.run_at.isoformat()))
     if body.backoff is not None and body.backoff.base > body.backoff.cap:
-        errors.append(_wrong("backoff.base", "at most backoff.cap (3600 unless given)", body.backoff.base))
+        errors.append(wrong("backoff.base", "at most backoff.cap (3600 unless given)", body.backoff.base))
     for name, value in (body.labels or {}).items():
         if not 1 <= len(name) <= MAX_LABEL_NAME or not name.isprintable() or len(value) > MAX_LABEL_VALUE:
-            errors.append(_wrong(f"labels.{_short(name)}", _TASK["labels"].right, {name: value}, whole="labels"))
+            errors.append(wrong(f"labels.{short(name)}", _TASK["labels"].right, {name: value}, whole="labels"))
     return errors
 
 
@@ -209,54 +184,9 @@ def _is_id(text: str) -> bool:
 def _explain(value: object, most: int) -> list[FieldError]:
     """Why a JSON value is not a task, field by field; ``most``: so many unknown fields are told one by one."""
     if not isinstance(value, dict):
-        return [FieldError("", f"a task must be a JSON object with at least a type, not {_shown(value)}")]
-    errors = _explain_fields(value, _TASK, "", most)
+        return [FieldError("", f"a task must be a JSON object with at least a type, not {shown(value)}")]
+    errors = explain_fields(value, _TASK, "", most)
     if isinstance(value.get("backoff"), dict):
         errors = [error for error in errors if error.field != "backoff"]
-        errors += _explain_fields(value["backoff"], _BACKOFF, "backoff.", most)
+        errors += explain_fields(value["backoff"], _BACKOFF, "backoff.", most)
     return errors or [FieldError("", "the task is not of the form that the API's description gives")]
-
-
-def _explain_fields(value: dict[str, Any], fields: dict[str, _Field], prefix: str, most: int) -> list[FieldError]:
-    errors = []
-    unknown = 0
-    for name, given in value.items():
-        field = fields.get(name)
-        if field is None:
-            unknown += 1
-            if unknown <= most:
-                errors.append(_unknown(name, fields, prefix))
-        elif not (given is None and field.optional):
-            try:
-                msgspec.convert(given, field.type)
-            except msgspec.ValidationError:
-                errors.append(_wrong(prefix + name, field.right, given))
-    for name, field in fields.items():
-        if field.required and name not in value:
-            errors.append(FieldError(prefix + name, f"{prefix}{name} is missing: it must be {field.right}"))
-    if unknown > most:
-        more = f"and {unknown - most:,} more" if most else f"there are {unknown:,}"
-        errors.append(FieldError(prefix.rstrip("."), f"{more} fields that are not known"))
-    return errors
-
-
-def _unknown(name: str, fields: dict[str, _Field], prefix: str) -> FieldError:
-    close = difflib.get_close_matches(name, fields, 1) if len(name) <= _MAX_LIKENED else []
-    if not close:  # start_timeout, StartTimeout ...
-        plain = name.replace("_", "").replace("-", "").lower()
-        close = [known for known in fields if known.lower() == plain]
-    hint = f"did you mean {prefix}{close[0]}?" if close else f"the fields are {', '.join(fields)}"
-    return FieldError(prefix + _short(name), f"there is no field {prefix}{_short(name)}: {hint}")
-
-
-def _wrong(name: str, right: str, value: object, whole: str | None = None) -> FieldError:
-    return FieldError(name, f"{whole or name} must be {right}, not {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    """A value for a message, as JSON: never long."""
-    return _short(msgspec.json.encode(value).decode())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -12,10 +12,21 @@ from starlette.routing import Route
 
 from laneway.gateway.bodies import HealthAnswer
 from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
+from laneway.gateway.routing import Content, Doc, Row
 from laneway.kit.health import Answer, Health
 
+_HEALTH = {200: "Yes.", 503: "No; `reasons` say why."}
+_LIVE = Doc(
+    "live", "Whether every loop makes progress", {200: HealthAnswer, 503: HealthAnswer}, described=_HEALTH,
+    tag="operation",
+)  # fmt: skip
+_READY = Doc(
+    "ready", "Whether to send requests here", {200: HealthAnswer, 503: HealthAnswer}, described=_HEALTH, tag="operation"
+)
+_METRICS = Doc("metrics", "Prometheus metrics", {200: Content("text/plain", {"type": "string"})}, tag="operation")
 
-def ops_routes(health: Health, registry: CollectorRegistry, metrics: HttpMetrics) -> list[Route]:
+
+def ops_rows(health: Health, registry: CollectorRegistry) -> list[Row]:
     """``/healthz``, ``/readyz`` and ``/metrics``."""
 
     async def live(request: Request) -> Response:
@@ -29,17 +40,20 @@ def ops_routes(health: Health, registry: CollectorRegistry, metrics: HttpMetrics
         return Response(encode(registry), headers={"Content-Type": media_type})
 
     return [
-        Route(path, endpoint(path, handler, metrics), methods=["GET"])
-        for path, handler in (("/healthz", live), ("/readyz", ready), ("/metrics", scrape))
+        Row("GET", "/healthz", live, "", _LIVE),
+        Row("GET", "/readyz", ready, "", _READY),
+        Row("GET", "/metrics", scrape, "", _METRICS),
     ]
 
 
 def build_ops_app(health: Health, registry: CollectorRegistry) -> Starlette:
     """An application for processes that serve nothing else (worker, poller)."""
     metrics = HttpMetrics()
-    return Starlette(
-        routes=ops_routes(health, registry, metrics), exception_handlers={HTTPException: unrouted(metrics)}
-    )
+    routes = [
+        Route(row.path, endpoint(row.path, row.handler, metrics), methods=[row.method])
+        for row in ops_rows(health, registry)
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: unrouted(metrics)})
 
 
 def _health(answer: Answer) -> Response:

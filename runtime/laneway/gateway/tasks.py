@@ -9,16 +9,61 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
-from laneway.gateway.bodies import Accepted, BatchAnswer, BatchItem, CancelAnswer, FieldError
+from laneway.gateway.bodies import (
+    Accepted,
+    BatchAnswer,
+    BatchItem,
+    CancelAnswer,
+    FieldError,
+    StatsAnswer,
+    TaskAnswer,
+    TaskBody,
+)
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.intake import read_batch, read_task
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.problems import Problem, invalid, later, problem_of
 from laneway.gateway.reading import read_body
+from laneway.gateway.routing import CHANGES, QUEUE, TASK, TASKS, WITH_TASK, Doc, Header, Row
 from laneway.gateway.views import stats_answer, task_answer
 from laneway.kit.ids import id_bytes, id_text
 from laneway.submit import NewTask, Receipt
+
+_TRACE = Header("traceparent", "W3C trace context")
+_SUBMIT = Doc(
+    "submitTask",
+    "Submit a task",
+    {201: Accepted, 200: Accepted},
+    (*WITH_TASK, "conflict", "payload-too-large", "unknown-lane", "rate-limited", "queue-full"),
+    body=TaskBody,
+    headers=(
+        Header(
+            "Idempotency-Key",
+            "the same as the field idempotencyKey; with or without double quotes",
+            {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[!#-~]([ -~]*[!#-~])?$"},
+        ),
+        _TRACE,
+    ),
+    described={201: "Taken.", 200: "A duplicate: the first task of this key or id."},
+)
+_BATCH = Doc(
+    "submitBatch",
+    "Submit several tasks, each taken or refused by itself",
+    {200: BatchAnswer},
+    (*WITH_TASK, "batch-too-large"),
+    body=list[TaskBody],
+    headers=(_TRACE,),
+)
+_GET = Doc("getTask", "All that is known of a task", {200: TaskAnswer}, ("unknown-task",))
+_CANCEL = Doc(
+    "cancelTask",
+    "Cancel a task",
+    {200: CancelAnswer, 202: CancelAnswer},
+    ("unknown-task", "already-ended", *CHANGES),
+    described={200: "Cancelled, now or before.", 202: "It runs; its worker is asked to stop it."},
+)
+_STATS = Doc("queueStats", "A queue's numbers now", {200: StatsAnswer}, tag="statistics")
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -29,6 +74,16 @@ class TaskRoutes:
     def __init__(self, fronts: Fronts, limits: GatewayLimits) -> None:
         self._fronts = fronts
         self._limits = limits
+
+    def routes(self) -> list[Row]:
+        """The rows of the table."""
+        return [
+            Row("POST", TASKS, self.submit, "submit", _SUBMIT),
+            Row("POST", f"{TASKS}/batch", self.batch, "submit", _BATCH),
+            Row("GET", TASK, self.get, "lookup", _GET),
+            Row("POST", f"{TASK}/cancel", self.cancel, "operate", _CANCEL),
+            Row("GET", f"{QUEUE}/stats", self.stats, "read", _STATS),
+        ]
 
     async def submit(self, request: Request) -> Response:
         """POST .../tasks"""
