@@ -20,9 +20,12 @@ if TYPE_CHECKING:
         TaskStatus,
         stand_in_context,
     )
+    from laneway.client.http import HttpClient
     from laneway.errors import (
+        AccessDenied,
         ConfigError,
         IdempotencyConflict,
+        InvalidRequest,
         InvalidTask,
         LanewayError,
         LeaseLost,
@@ -40,7 +43,9 @@ if TYPE_CHECKING:
         TaskNotSucceeded,
         Unavailable,
         UnknownLane,
+        UnknownQueue,
         UnknownTask,
+        WrongState,
     )
     from laneway.model.envelope import Backoff
     from laneway.model.outcomes import Cancel, Discard, Outcome, Retry, Snooze
@@ -54,11 +59,12 @@ _HOMES = {
         "App", "Call", "Context", "Handle", "Middleware", "SyncApp", "SyncHandle", "Task", "TaskStatus",
         "stand_in_context",
     ),
+    "laneway.client.http": ("HttpClient",),
     "laneway.errors": (
-        "ConfigError", "IdempotencyConflict", "InvalidTask", "LanewayError", "LeaseLost", "OutcomeUnknown",
-        "PayloadTooLarge", "QueueFull", "RateLimited", "Refused", "ResultTimeout", "SchemaTooNew",
-        "ServerRefused", "TaskCancelled", "TaskDead", "TaskExpired", "TaskNotSucceeded", "Unavailable",
-        "UnknownLane", "UnknownTask",
+        "AccessDenied", "ConfigError", "IdempotencyConflict", "InvalidRequest", "InvalidTask", "LanewayError",
+        "LeaseLost", "OutcomeUnknown", "PayloadTooLarge", "QueueFull", "RateLimited", "Refused", "ResultTimeout",
+        "SchemaTooNew", "ServerRefused", "TaskCancelled", "TaskDead", "TaskExpired", "TaskNotSucceeded", "Unavailable",
+        "UnknownLane", "UnknownQueue", "UnknownTask", "WrongState",
     ),
     "laneway.model.envelope": ("Backoff",),
     "laneway.model.outcomes": ("Cancel", "Discard", "Outcome", "Retry", "Snooze"),
@@ -68,6 +74,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AccessDenied",
     "App",
     "Backoff",
     "Call",
@@ -76,7 +83,9 @@ __all__ = [
     "Context",
     "Discard",
     "Handle",
+    "HttpClient",
     "IdempotencyConflict",
+    "InvalidRequest",
     "InvalidTask",
     "LanewayError",
     "LeaseLost",
@@ -104,7 +113,9 @@ __all__ = [
     "TaskStatus",
     "Unavailable",
     "UnknownLane",
+    "UnknownQueue",
     "UnknownTask",
+    "WrongState",
     "__version__",
     "stand_in_context",
 ]

@@ -15,6 +15,10 @@
     │   ├── QueueFull            the queue's maximum depth is reached (HTTP 503)
     │   └── Unavailable          Redis is away, full or behind; nothing was changed (HTTP 503)
     ├── OutcomeUnknown           no answer came: it may or may not have happened; a retry is safe (HTTP 504)
+    ├── UnknownQueue             the gateway serves no such queue (HTTP 404)
+    ├── AccessDenied             the credential is missing or unknown, or may not do that (HTTP 401, 403)
+    ├── WrongState               the task's state does not allow it, or it changed meanwhile (HTTP 409, 412)
+    ├── InvalidRequest           what was asked is not of a form that the gateway takes (other HTTP 4xx)
     ├── SchemaTooNew             the data in Redis was written by a newer Laneway
     ├── LeaseLost                the caller no longer holds the task; it must write nothing
     └── TaskNotSucceeded         raised by ``handle.result()``
@@ -28,7 +32,13 @@ from __future__ import annotations
 
 
 class LanewayError(Exception):
-    """Base of all errors that Laneway raises on purpose."""
+    """Base of all errors that Laneway raises on purpose.
+
+    ``problem`` is the name of the problem that a gateway answered with, such as ``unknown-lane``; None when the error
+    did not come over HTTP.
+    """
+
+    problem: str | None = None
 
 
 class ConfigError(LanewayError):
@@ -99,6 +109,22 @@ class OutcomeUnknown(LanewayError):
     def __init__(self, message: str, task_id: str = "") -> None:
         super().__init__(message)
         self.task_id = task_id
+
+
+class UnknownQueue(LanewayError):
+    """The gateway serves no queue of that name."""
+
+
+class AccessDenied(LanewayError):
+    """The gateway does not know the credential, or it may not do that."""
+
+
+class WrongState(LanewayError):
+    """The state of the task does not allow it, or it changed since it was looked at. Nothing was changed."""
+
+
+class InvalidRequest(LanewayError):
+    """What was asked is not of a form that the gateway takes; the message says what would be right."""
 
 
 class SchemaTooNew(LanewayError):

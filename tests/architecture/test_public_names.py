@@ -6,12 +6,13 @@ import sys
 import laneway
 
 PUBLIC = [
-    "App", "Backoff", "Call", "Cancel", "ConfigError", "Context", "Discard", "Handle", "IdempotencyConflict",
-    "InvalidTask", "LanewayError", "LeaseLost", "Middleware", "NewTask", "Outcome", "OutcomeUnknown",
+    "AccessDenied", "App", "Backoff", "Call", "Cancel", "ConfigError", "Context", "Discard", "Handle", "HttpClient",
+    "IdempotencyConflict", "InvalidRequest", "InvalidTask", "LanewayError", "LeaseLost", "Middleware", "NewTask", "Outcome", "OutcomeUnknown",
     "PayloadTooLarge", "QueueFull", "RateLimited", "Refused", "ResultTimeout", "Retry", "SchemaTooNew",
     "ServerRefused", "Snooze", "State", "SyncApp", "SyncHandle", "Task", "TaskCancelled", "TaskDead",
     "TaskExpired",
-    "TaskNotSucceeded", "TaskStatus", "Unavailable", "UnknownLane", "UnknownTask", "__version__",
+    "TaskNotSucceeded", "TaskStatus", "Unavailable", "UnknownLane", "UnknownQueue", "UnknownTask", "WrongState",
+    "__version__",
     "stand_in_context",
 ]  # fmt: skip
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from enum import IntEnum
 
 from laneway.errors import (
+    AccessDenied,
     ConfigError,
+    InvalidRequest,
     InvalidTask,
     LanewayError,
     OutcomeUnknown,
     Refused,
     ResultTimeout,
     Unavailable,
+    UnknownQueue,
     UnknownTask,
 )
 
@@ -27,6 +30,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 5
     UNKNOWN = 6
     TIMEOUT = 7
+    DENIED = 8
     INTERRUPTED = 130
 
 
@@ -39,6 +43,7 @@ MEANING = {
     Exit.UNAVAILABLE: "a server can't be reached or can't take it now; nothing was changed",
     Exit.UNKNOWN: "no answer came: it may or may not have happened; repeating it is safe with the same key",
     Exit.TIMEOUT: "the task has not ended in the given time; it goes on",
+    Exit.DENIED: "the credential is missing or unknown, or may not do that; nothing was changed",
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
@@ -54,9 +59,11 @@ class Failure(Exception):
 def exit_of(error: LanewayError) -> Exit:
     """The exit code of an error of Laneway's own."""
     match error:
-        case UnknownTask():
+        case UnknownTask() | UnknownQueue():
             return Exit.NOT_FOUND
-        case ConfigError() | InvalidTask():
+        case ConfigError() if error.problem == "not-configured":
+            return Exit.NOT_FOUND
+        case ConfigError() | InvalidTask() | InvalidRequest():
             return Exit.USAGE
         case Unavailable():
             return Exit.UNAVAILABLE
@@ -66,6 +73,8 @@ def exit_of(error: LanewayError) -> Exit:
             return Exit.UNKNOWN
         case ResultTimeout():
             return Exit.TIMEOUT
+        case AccessDenied():
+            return Exit.DENIED
     return Exit.FAILED
 
 

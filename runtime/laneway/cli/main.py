@@ -124,3 +124,8 @@ def main(settings: Settings, debug: bool) -> None:
 
 for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, health, version):
     main.add_command(_command)
+
+
+def kubectl() -> NoReturn:
+    """The program as `kubectl laneway`."""
+    main.main(prog_name="kubectl laneway")
