@@ -19,7 +19,7 @@ from laneway.adapters.redis.scripts import header, load  # noqa: E402
 
 _NEEDED = ("KEYS", "ARGV", "RETURNS", "IDEMPOTENT")
 _NAMES = {local: key for key, local in LOCALS.items()}
-_CALL = re.compile(r"""_call(?:s\.call)?\(\s*"(\w+)\"""")
+_CALL = re.compile(r"""(?:_call|calls\.call|\.script)\(\s*"(\w+)\"""")
 _TAKES_NO_HASH = {"configure", "get", "lease", "relayed"}
 
 
@@ -63,14 +63,12 @@ def main() -> int:
     libraries = {path.stem for path in (ROOT / "lua" / "lib").glob("*.lua")}
     scripts = sorted((ROOT / "lua").glob("*.lua"))
     flaws = {f"lua/{path.name}": flaws_of(path, libraries) for path in scripts}
-    store = (ROOT / "runtime/laneway/adapters/redis/store.py").read_text()
-    called = set(_CALL.findall(store))
+    adapters = sorted((ROOT / "runtime/laneway/adapters/redis").glob("*.py"))
+    called = {name for path in adapters for name in _CALL.findall(path.read_text())}
     names = {path.stem for path in scripts}
-    flaws["adapters/redis/store.py"] = [
-        f"calls {name}, and there is no lua/{name}.lua" for name in sorted(called - names)
-    ]
+    flaws["adapters/redis"] = [f"calls {name}, and there is no lua/{name}.lua" for name in sorted(called - names)]
     for name in sorted(names - called):
-        flaws[f"lua/{name}.lua"].append("nothing in adapters/redis/store.py calls it")
+        flaws[f"lua/{name}.lua"].append("nothing in adapters/redis calls it")
     used_parts = {part for path in scripts for part in header(path.read_text()).get("USES", "").split()}
     for part in sorted(libraries - used_parts):
         flaws[f"lua/lib/{part}.lua"] = ["no script uses it"]

@@ -27,12 +27,13 @@ if partition < 0 and partitions > 0 then
   end
   call('HSET', PARTITIONS, inc, partition)
 end
-local adopted = {}
+local adopted, drained = {}, false
 if last ~= '' then
   local old = call('HGET', WORKERS, last)
   if old then
     local reg = cmsgpack.unpack(old)
-    reg.st = 5
+    drained = reg.st == 3 or reg.dr or false -- (a drain that was asked for holds for what follows it)
+    reg.st, reg.dr = 5, drained
     call('HSET', WORKERS, last, cmsgpack.pack(reg))
     call('ZADD', BEATS, 0, last)
   end
@@ -76,7 +77,7 @@ if last ~= '' then
 end
 if not known then
   call('HSET', WORKERS, inc, cmsgpack.pack({
-    n = ARGV[3], m = ARGV[4], s = slots, w = tonumber(ARGV[6]), st = 1, p = partition, sc = tonumber(ARGV[8]),
+    n = ARGV[3], m = ARGV[4], s = slots, w = tonumber(ARGV[6]), st = drained and 3 or 1, p = partition, sc = tonumber(ARGV[8]),
     run = ARGV[9], at = now,
   }))
 end

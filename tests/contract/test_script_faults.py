@@ -351,6 +351,29 @@ async def deregister(g: Ground) -> Plan:
     return Plan(operate, {tasks[0].id: State.CANCELLED, tasks[1].id: State.QUEUED})
 
 
+async def drain(g: Ground) -> Plan:
+    inc, (task,) = await g.running(1)
+
+    async def operate() -> None:
+        assert await g.store.workers.drain(inc)
+        assert (await g.bench.beat(inc, [task.id])).state == 3
+        assert (await g.store.turn(inc, 99, 5, [])).status == "draining"
+
+    return Plan(operate, {task.id: State.RUNNING})
+
+
+async def register_drained(g: Ground) -> Plan:
+    old, (task,) = await g.running(1)
+    assert await g.store.workers.drain(old)
+    new = new_incarnation()
+
+    async def operate() -> None:
+        await g.store.register(new, "w", "direct", 10, 10, 0, old, [(task.id, task.fence)])
+        assert (await g.bench.beat(new, [task.id])).state == 3
+
+    return Plan(operate, {task.id: State.RUNNING})
+
+
 async def heartbeat(g: Ground) -> Plan:
     inc, tasks = await g.running(3)
     limited, _, _ = await g.parked()
@@ -396,7 +419,7 @@ SCENARIOS: list[tuple[str, Callable[[Ground], Awaitable[Plan]]]] = [
     ("dispatch", dispatch), ("start", start), ("release", release), ("promote", promote), ("reap", reap),
     ("reap", reap_to_death), ("cancel", cancel), ("replay", replay), ("purge", purge), ("purge", trim),
     ("register", register), ("deregister", deregister), ("heartbeat", heartbeat), ("sweep", sweep),
-    ("extend", extend),
+    ("extend", extend), ("drain", drain), ("register", register_drained),
 ]  # fmt: skip
 
 

@@ -34,9 +34,11 @@ def register(
     elif partitions > 0:
         used = [w.partition for w in t.workers.values()]
         worker.partition = min(range(partitions), key=lambda p: (used.count(p), p))
+    state = REGISTERED
     if last:
         before = t.workers.get(last)
         if before is not None:
+            state = DRAINING if before.state == DRAINING else REGISTERED
             before.state, before.beat_ms = GONE, _FOREVER_AGO
         mine = dict(running)
         for id in t.held_by(last):
@@ -50,7 +52,7 @@ def register(
         if not t.held.get(last, True):
             del t.held[last]
     if known is None:
-        worker.state, worker.beat_ms = REGISTERED, step.now
+        worker.state, worker.beat_ms = state, step.now
         t.workers[inc] = worker
     step.wake(flush(step))
     held = t.held.get(inc, set())

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from laneway.adapters.memory import claiming, membership, outbox, settling, submitting, tending
 from laneway.adapters.memory.clock import Clock, SystemClock
 from laneway.adapters.memory.ends import finish, flush, give_back, unhold
+from laneway.adapters.memory.feed import MemoryFeed, MemoryLog
 from laneway.adapters.memory.tables import (
     F_CANCEL,
     F_STARTBY,
@@ -17,6 +18,7 @@ from laneway.adapters.memory.tables import (
     Task,
     Worker,
 )
+from laneway.adapters.memory.workers import MemoryWorkers
 from laneway.errors import ConfigError
 from laneway.model.config import QueueConfig, TenantConfig, config_hash, encode_config
 from laneway.model.envelope import decode_stored
@@ -51,7 +53,9 @@ class MemoryStore:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._t = Tables()
-        self._log: dict[str, list[bytes]] = {}
+        self._log = MemoryLog()
+        self.events = MemoryFeed(self._log)
+        self.workers = MemoryWorkers(self._step)
 
     def _step(self) -> Step:
         if self._t.conf is None:
@@ -119,7 +123,7 @@ class MemoryStore:
     ) -> Registered:  # fmt: skip
         """Registers an incarnation."""
         step = self._step()
-        worker = Worker(name, mode, slots, window, -1, REGISTERED, step.now)
+        worker = Worker(name, mode, slots, window, -1, REGISTERED, step.now, step.now)
         return membership.register(step, inc, worker, partitions, last, running)
 
     async def heartbeat(
@@ -327,7 +331,7 @@ class MemoryStore:
 
     async def append_log(self, stream: str, records: Sequence[bytes], cap: int) -> None:
         """Appends to a capped log."""
-        self._log[stream] = [*self._log.get(stream, []), *records][-cap:]
+        self._log.append(stream, list(records), cap)
 
     async def check_server(self) -> list[str]:
         """Memory keeps nothing beyond this process, and says so."""

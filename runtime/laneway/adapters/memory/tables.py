@@ -74,6 +74,7 @@ class Worker:
     partition: int
     state: int
     beat_ms: int
+    since_ms: int = 0
 
 
 class Tables:

@@ -34,7 +34,12 @@ _EVENT = struct.Struct(">14sBH")
 
 def split_ids(blob: bytes) -> frozenset[bytes]:
     """The ids in a concatenation of them."""
-    return frozenset(blob[i : i + ID_BYTES] for i in range(0, len(blob), ID_BYTES))
+    return frozenset(split_id_list(blob))
+
+
+def split_id_list(blob: bytes) -> list[bytes]:
+    """The ids in a concatenation of them, in order."""
+    return [blob[i : i + ID_BYTES] for i in range(0, len(blob), ID_BYTES)]
 
 
 def claimed(head: bytes, envelope: bytes) -> Claimed:

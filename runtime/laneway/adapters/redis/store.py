@@ -14,11 +14,13 @@ from redis.exceptions import NoScriptError, RedisError
 from laneway.adapters.redis import replies
 from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
+from laneway.adapters.redis.feed import StreamFeed
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.primaries import erase_keys, load_scripts
 from laneway.adapters.redis.replicas import Replicas
 from laneway.adapters.redis.server import check_server, server_run_id
 from laneway.adapters.redis.wire import Wire
+from laneway.adapters.redis.workers import RedisWorkers
 from laneway.errors import ConfigError, OutcomeUnknown, SchemaTooNew, Unavailable
 from laneway.kit.ids import ID_BYTES
 from laneway.model.config import (
@@ -93,6 +95,8 @@ class RedisStore:
         self._durability = "fast"
         self._replicas = 0
         self._replication = Replicas(self._client, self.keys.key("meta"))
+        self.workers = RedisWorkers(self)
+        self.events = StreamFeed(self)
 
     # -- configuration
 
@@ -150,6 +154,11 @@ class RedisStore:
             else:
                 return reply
         raise Unavailable("the configuration changes faster than it can be read", 1.0)
+
+    async def script(self, name: str, *args: Argument) -> Any:
+        """The reply of a script that takes the configuration's hash first; for the adapters of other ports, which are
+        this store's attributes."""
+        return await self._call(name, *args)
 
     # -- submitters
 
@@ -419,6 +428,7 @@ class RedisStore:
         if self._wire is not None:
             await self._wire.close()
         await self._replication.close()
+        await self.events.close()
         await self._client.aclose()
         if isinstance(self._waiter, Wire):
             await self._waiter.close()
