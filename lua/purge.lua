@@ -1,5 +1,5 @@
 -- purge: forgets ended tasks, by id or those past what is kept (by time, by count, by bytes).
--- KEYS: meta conf tasks records errors results succeeded dead cancelled expired
+-- KEYS: meta conf tasks records errors results notes succeeded dead cancelled expired
 -- ARGV: conf, limit, id... (no id: those past what is kept)
 -- RETURNS: {'ok', now, purged, more to do (0 or 1)}
 -- IDEMPOTENT: yes
@@ -70,6 +70,19 @@ end
 if #going > 0 then
   call_many('HDEL', ERRORS, going)
   call_many('HDEL', RESULTS, going)
+  -- What handlers told of themselves (see note.lua); most queues have none. A head goes last: it tells of the rest.
+  if call('HLEN', NOTES) > 0 then
+    local parts, heads = {}, {}
+    for i, raw in ipairs(hash_many(NOTES, going)) do
+      if raw then
+        heads[#heads + 1] = going[i]
+        parts[#parts + 1] = going[i] .. 's'
+        for slot = 0, math.min(cmsgpack.unpack(raw).z, 32) - 1 do parts[#parts + 1] = going[i] .. string.char(slot) end
+      end
+    end
+    call_many('HDEL', NOTES, parts)
+    call_many('HDEL', NOTES, heads)
+  end
   call_many('HDEL', RECORDS, going)
   for _, set in pairs(SETS) do call_many('ZREM', set, going) end
   call_many('HDEL', TASKS, going)

@@ -46,6 +46,13 @@ local taken, leaving = {}, {} -- per lane: how far down its head was read, and w
 local HEAD = '>c14dHBB'
 local HEAD_SIZE = ID + 12
 
+-- The flags that a worker is told. A waiting task whose record is larger than its envelope has notes (see note.lua).
+local F_NOTED = 64
+local function told_flags(rec, raw)
+  local flags = rec.flags % F_LATE
+  return rec.size > #raw and flags + F_NOTED or flags
+end
+
 -- What may become of a place at a lane's head: its task is taken, leaves otherwise, or stays for want of a holder.
 local TOOK, LEFT, STAYS = 1, 2, 3
 
@@ -136,7 +143,7 @@ local function take_one(id, raw, rec, score, lane, limited, next_holder, state)
     start_within(id, math.floor(rec.flags / F_LATE))
   end
   rec.state = state
-  local head = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, rec.flags)
+  local head = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, told_flags(rec, raw))
   return hand_over(id, raw, holder, rec.lane, rec.tenant, rec_pack(rec), head)
 end
 
@@ -252,7 +259,7 @@ function claim_direct(inc, request, want)
       for i, id in ipairs(ids) do
         local rec = recs[i] and rec_unpack(recs[i])
         if raws[i] and rec and rec.fence == fences[i] and rec.holder == inc and rec.state == RUNNING then
-          out[#out + 1] = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, rec.flags)
+          out[#out + 1] = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, told_flags(rec, raws[i]))
           out[#out + 1] = raws[i]
         end
       end

@@ -9,6 +9,7 @@ from laneway.adapters.memory.clock import Clock, SystemClock
 from laneway.adapters.memory.ends import finish, flush, give_back, unhold
 from laneway.adapters.memory.feed import MemoryFeed, MemoryLog
 from laneway.adapters.memory.tables import (
+from laneway.adapters.memory.notes import MemoryNotes
     F_CANCEL,
     F_STARTBY,
     REGISTERED,
@@ -54,6 +55,7 @@ class MemoryStore:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._t = Tables()
         self._log = MemoryLog()
+        self.notes = MemoryNotes(self._t, self.clock)
         self.events = MemoryFeed(self._log)
         self.workers = MemoryWorkers(self._step)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from laneway.adapters.memory.clock import Clock
 from laneway.adapters.memory.head import Head
 from laneway.adapters.memory.signals import EndsFeed, Tokens
 from laneway.adapters.memory.sortedset import SortedSet
 from laneway.model.config import LaneConfig, QueueConfig, TenantConfig
+from laneway.model.notes import NOTED
 from laneway.model.record import Record
 from laneway.model.states import FINAL, State
 from laneway.ports.store import Claimed, OutboxEntry
+
+if TYPE_CHECKING:
+    from laneway.adapters.memory.notes import TaskNotes
 
 NOBODY = bytes(8)
 F_CANCEL, F_SUSPECT, F_IDEM, F_ERRORS, F_RESULT, F_STARTBY = 1, 2, 4, 8, 16, 32
@@ -40,6 +45,8 @@ class Task:
     fresh: bool = True
     errors: list[bytes] = field(default_factory=list)
     result: bytes | None = None
+    notes: TaskNotes | None = None
+    notes_size: int = 0
 
     @property
     def lane(self) -> int:
@@ -59,8 +66,9 @@ class Task:
         )  # fmt: skip
 
     def claimed(self) -> Claimed:
-        """As a worker gets it."""
-        return Claimed(self.id, self.fence, self.attempts, self.crashes, self.flags, self.stored)
+        """As a worker gets it: flags of misses are for the queue alone, and notes of earlier attempts are flagged."""
+        flags = self.flags % F_LATE | (NOTED if self.notes_size else 0)
+        return Claimed(self.id, self.fence, self.attempts, self.crashes, flags, self.stored)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,8 @@ LOCALS = {
     "records": "RECORDS",
     "errors": "ERRORS",
     "results": "RESULTS",
+    "notes": "NOTES",
+    "types": "TYPES",
     "scheduled": "SCHEDULED_SET",
     "parked": "PARKED_SET",
     "blocked": "BLOCKED_SET",
