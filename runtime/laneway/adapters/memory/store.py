@@ -8,8 +8,8 @@ from laneway.adapters.memory import claiming, membership, outbox, settling, subm
 from laneway.adapters.memory.clock import Clock, SystemClock
 from laneway.adapters.memory.ends import finish, flush, give_back, unhold
 from laneway.adapters.memory.feed import MemoryFeed, MemoryLog
-from laneway.adapters.memory.tables import (
 from laneway.adapters.memory.notes import MemoryNotes
+from laneway.adapters.memory.tables import (
     F_CANCEL,
     F_STARTBY,
     REGISTERED,
@@ -54,8 +54,8 @@ class MemoryStore:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._t = Tables()
-        self._log = MemoryLog()
         self.notes = MemoryNotes(self._t, self.clock)
+        self._log = MemoryLog()
         self.events = MemoryFeed(self._log)
         self.workers = MemoryWorkers(self._step)
 

@@ -16,8 +16,8 @@ from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
 from laneway.adapters.redis.feed import StreamFeed
 from laneway.adapters.redis.keys import QueueKeys
-from laneway.adapters.redis.primaries import erase_keys, load_scripts
 from laneway.adapters.redis.notes import RedisNotes
+from laneway.adapters.redis.primaries import erase_keys, load_scripts
 from laneway.adapters.redis.replicas import Replicas
 from laneway.adapters.redis.server import check_server, server_run_id
 from laneway.adapters.redis.wire import Wire
@@ -96,9 +96,8 @@ class RedisStore:
         self._durability = "fast"
         self._replicas = 0
         self._replication = Replicas(self._client, self.keys.key("meta"))
-        self.workers = RedisWorkers(self)
-        self.browse = RedisBrowse(self._client, self.keys, self._call, self._command, self.config)
         self.notes = RedisNotes(self)
+        self.workers = RedisWorkers(self)
         self.events = StreamFeed(self)
 
     # -- configuration
