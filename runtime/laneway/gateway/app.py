@@ -18,6 +18,7 @@ from laneway.adapters.queue_metrics import QueueCollector
 from laneway.dashboard.pages import HOME, page, to_home, wants_page
 from laneway.gateway.bodies import IndexAnswer
 from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
+from laneway.gateway.events import EventMetrics, EventRoutes
 from laneway.gateway.front import QueueFront
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.openapi import build_openapi
@@ -32,6 +33,8 @@ from laneway.kit.task_metrics import TaskMetrics
 from laneway.ports.store import TaskStore
 
 _OPENAPI = Doc("openapi", "This document", {200: Content("application/json", {"type": "object"})}, tag="operation")
+from laneway.kit.tracing import Tracing
+from laneway.ports.events import EventFeed
 _INDEX = Doc(
     "index",
     "What there is",
@@ -56,6 +59,8 @@ class Gateway:
         self.limits = limits
         self.health = health
         self.registry = registry
+        tracing: Tracing | None = None,
+        feeds: Mapping[str, EventFeed] | None = None,
         self.http = HttpMetrics()
         self.queues = QueueCollector()
         self.tasks = TaskMetrics()
@@ -75,6 +80,8 @@ class Gateway:
         for front in self.fronts.values():
             await front.watch.start()
 
+        registry.register(streams := EventMetrics())
+        self.events = EventRoutes(self.fronts, limits, feeds or {}, streams)
     async def stop(self) -> None:
         """Ends watching, and waits for submissions under way."""
         for front in self.fronts.values():
@@ -83,6 +90,7 @@ class Gateway:
 
 
 def build_app(
+        await self.events.close()
     stores: Mapping[str, TaskStore],
     *,
     limits: GatewayLimits | None = None,
@@ -93,8 +101,12 @@ def build_app(
     """The application over the queues in ``stores``, by name. Its lifespan watches the queues;
     ``app.state.gateway`` is its :class:`Gateway`.
 
-    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own.
+    ``feeds`` has the event logs of queues whose events go to Kafka; of others, the store has them.
+    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own. With
+    ``tracing``, submissions begin traces.
     """
+    tracing: Tracing | None = None,
+    feeds: Mapping[str, EventFeed] | None = None,
     gateway = Gateway(
         stores,
         limits=limits or GatewayLimits(),
@@ -107,6 +119,8 @@ def build_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await gateway.start()
         try:
+        tracing=tracing,
+        feeds=feeds,
             yield
         finally:
             await gateway.stop()
@@ -130,6 +144,10 @@ def _rows(gateway: Gateway) -> list[Row]:
 
 def _routes(gateway: Gateway) -> list[Route]:
     queues = sorted(gateway.fronts)
+        *ShowRoutes(gateway.fronts).routes(),
+        *QueueRoutes(gateway.fronts).routes(),
+        *WorkerRoutes(gateway.fronts).routes(),
+        *gateway.events.routes(),
     index = IndexAnswer(
         "laneway",
         __version__,

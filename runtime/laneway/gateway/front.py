@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
+import msgspec
+
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
 from laneway.gateway.coalescer import Coalescer
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.problems import Problem, rejection
+from laneway.gateway.views import stats_answer
 from laneway.gateway.watch import QueueWatch
 from laneway.kit.ids import id_text
 from laneway.kit.task_metrics import QueueTasks
@@ -40,6 +43,7 @@ class QueueFront:
         if self.watch.away is not None:
             return self._count(task, self._away(), "")
         result = await self._coalescer.submit(task, self._limits.deadline)
+        self._body: tuple[int, bytes] | None = None
         return self._count(task, await self._settled(task, result), await self._default_lane(result))
 
     async def submit_many(self, tasks: list[NewTask]) -> list[Receipt | LanewayError]:
@@ -106,6 +110,20 @@ class QueueFront:
         if id is None or task.trace is None or getattr(result, "task_id", None) != id_text(id):
             return result
         if isinstance(result, OutcomeUnknown):
+    def check_reachable(self) -> None:
+        """Raises Unavailable while the watch says that Redis is away."""
+        if self.watch.away is not None:
+            raise self._away()
+
+    def stats_body(self) -> bytes | None:
+        """The statistics that the watch read last, as JSON; None when there are none now. Made once for each look."""
+        stats = self.watch.latest
+        if stats is None:
+            return None
+        if self._body is None or self._body[0] != self.watch.looks:
+            self._body = (self.watch.looks, msgspec.json.encode(stats_answer(self.name, stats)))
+        return self._body[1]
+
             return result
         try:
             (view,) = await self.ask(self.store.get([id]))

@@ -19,3 +19,5 @@ class GatewayLimits:
     """Single submissions that may wait for a call to Redis (503 above)."""
     deadline: float = 5.0
     """Seconds until a request is answered with 503 or 504 though Redis has not answered."""
+    max_streams: int = 500
+    """Streams of events, and long-polls for them, that are open at once (503 above)."""

@@ -36,7 +36,7 @@ def build_openapi(
     rows = list(rows)
     types: list[Any] = [bodies.ProblemBody]
     for row in rows:
-        types += [kind for kind in (*row.doc.answers.values(), row.doc.body) if _is_type(kind)]
+        types += [kind for kind in map(_json_type, (*row.doc.answers.values(), row.doc.body)) if kind is not None]
         types += [row.doc.query] if row.doc.query is not None else []
     unique = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
@@ -74,8 +74,9 @@ def build_openapi(
     }
 
 
-def _is_type(kind: Any) -> bool:
-    return kind is not None and not isinstance(kind, Content)
+def _json_type(kind: Any) -> Any:
+    """The type of an answer's JSON body; None without one."""
+    return kind.or_json if isinstance(kind, Content) else kind
 
 
 class _Maker:
@@ -146,6 +147,8 @@ class _Maker:
             response: dict[str, Any] = {"description": doc.described.get(status, doc.summary + ".")}
             if isinstance(kind, Content):
                 response["content"] = {kind.media: {"schema": kind.schema}}
+                if kind.or_json is not None:
+                    response["content"]["application/json"] = {"schema": self._schemas[kind.or_json]}
             elif kind is not None:
                 response["content"] = {"application/json": {"schema": self._schemas[kind]}}
             if doc.etag:

@@ -32,10 +32,12 @@ CHANGES = ("outcome-unknown",)
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An answer that is not a JSON body of ours: its media type and schema."""
+    """An answer that is not a JSON body of ours: its media type and schema. ``or_json`` is the type of the JSON body
+    that is answered in its place to those who ask for it."""
 
     media: str
     schema: dict[str, Any]
+    or_json: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,27 @@ _BACKLOG = 2048
 _UNIX = "unix:"
 
 
+class Ending:
+    """Tells answers that go on and on, such as streams, that the server takes no more requests and waits for those
+    under way. Requests find it in their scope under :data:`ENDING`."""
+
+    def __init__(self) -> None:
+        self.now = False
+        #: Called once, when it ends.
+        self.bells: set[Callable[[], None]] = set()
+
+    def begin(self) -> None:
+        """It ends now."""
+        if not self.now:
+            self.now = True
+            for bell in list(self.bells):
+                bell()
+
+
+#: Where a request's scope has the server's :class:`Ending`.
+ENDING = "laneway.ending"
+
+
 class HttpServer(Service):
     """Serves an ASGI application on ``host:port`` (port 0: any free one; :attr:`port` says which), or on the Unix
     socket of a host ``unix:PATH``.
@@ -50,6 +71,7 @@ class HttpServer(Service):
         self._drain = drain
         self._socket: socket.socket | None = None
         self._stop_seen: float | None = None
+        self._ending = Ending()
         if health is not None:
             health.require(name, self._why_not_ready)
 
@@ -98,7 +120,10 @@ class HttpServer(Service):
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
-        await self._app(scope, receive, closing if scope["type"] == "http" else send)
+        if scope["type"] == "http":
+            await self._app({**scope, ENDING: self._ending}, receive, closing)
+        else:
+            await self._app(scope, receive, send)
 
     def _listen(self) -> socket.socket:
         if self._socket is None and self.host.startswith(_UNIX):
@@ -132,7 +157,10 @@ class HttpServer(Service):
             return False
         if self._stop_seen is None:
             self._stop_seen = time.monotonic()
-        return time.monotonic() - self._stop_seen >= self._linger
+        if time.monotonic() - self._stop_seen < self._linger:
+            return False
+        self._ending.begin()
+        return True
 
     def _why_not_ready(self) -> str | None:
         if self.stopping:

@@ -10,7 +10,7 @@ from laneway.errors import ConfigError, LanewayError, OutcomeUnknown
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
-from laneway.ports.store import TaskStore
+from laneway.ports.store import QueueStats, TaskStore
 
 _log = get_logger(__name__)
 
@@ -36,6 +36,11 @@ class QueueWatch(Service):
         super().__init__(f"watch:{queue}", health=health, allowed_silence=10.0 + patience, grace=1.0)
         self.queue = queue
         self.away: str | None = None
+        #: The numbers last read (None: not yet, or Redis is away), and how often it has looked.
+        self.latest: QueueStats | None = None
+        self.looks = 0
+        #: Called after each look.
+        self.listeners: set[Callable[[], None]] = set()
         self._store = store
         self._collector = collector
         self._interval = interval
@@ -64,8 +69,14 @@ class QueueWatch(Service):
             self._now(str(error))
         else:
             self._now(None)
+            self.latest = stats
             if self._collector is not None:
                 self._collector.update(self.queue, stats)
+        if self.away is not None:
+            self.latest = None
+        self.looks += 1
+        for listener in list(self.listeners):
+            listener()
 
     def _now(self, away: str | None) -> None:
         before, self.away = self.away, away
