@@ -48,13 +48,4 @@ class NoteStore(Protocol):
         ...
 
 
-class HasNotes(Protocol):
-    """A store with notes."""
-
-    @property
-    def notes(self) -> NoteStore:
-        """What handlers of its tasks tell of themselves."""
-        ...
-
-
-__all__ = ["HasNotes", "LogLine", "LogPage", "Note", "NoteStore", "Progress", "Saved", "TaskType", "Told"]
+__all__ = ["LogLine", "LogPage", "Note", "NoteStore", "Progress", "Saved", "TaskType", "Told"]

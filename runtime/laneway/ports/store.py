@@ -17,6 +17,7 @@ from laneway.model.envelope import Envelope
 from laneway.model.record import AttemptError, Record
 from laneway.model.settlement import Settlement
 from laneway.model.states import State
+from laneway.ports.notes import NoteStore
 from laneway.ports.workers import WorkerBook
 
 
@@ -190,6 +191,11 @@ class TaskStore(Protocol):
 
     async def config(self, *, reload: bool = False) -> QueueConfig:
         """The live configuration. Raises ConfigError when the queue has none yet."""
+        ...
+
+    @property
+    def notes(self) -> NoteStore:
+        """What handlers tell of themselves, and the types that workers announce."""
         ...
 
     @property
