@@ -30,11 +30,10 @@ from laneway.kit.health import Health
 from laneway.kit.health_metrics import HealthCollector
 from laneway.kit.metrics import new_registry
 from laneway.kit.task_metrics import TaskMetrics
+from laneway.ports.events import EventFeed
 from laneway.ports.store import TaskStore
 
 _OPENAPI = Doc("openapi", "This document", {200: Content("application/json", {"type": "object"})}, tag="operation")
-from laneway.kit.tracing import Tracing
-from laneway.ports.events import EventFeed
 _INDEX = Doc(
     "index",
     "What there is",
@@ -55,12 +54,11 @@ class Gateway:
         health: Health,
         registry: CollectorRegistry,
         watch_interval: float = 1.0,
+        feeds: Mapping[str, EventFeed] | None = None,
     ) -> None:
         self.limits = limits
         self.health = health
         self.registry = registry
-        tracing: Tracing | None = None,
-        feeds: Mapping[str, EventFeed] | None = None,
         self.http = HttpMetrics()
         self.queues = QueueCollector()
         self.tasks = TaskMetrics()
@@ -74,53 +72,50 @@ class Gateway:
             # away, clients would get refused connections instead of 503 with Retry-After, for other queues
             # too.
             health.note(f"queue {name}", lambda watch=watch: watch.away)  # type: ignore[misc]
+        registry.register(streams := EventMetrics())
+        self.events = EventRoutes(self.fronts, limits, feeds or {}, streams)
 
     async def start(self) -> None:
         """Begins to watch the queues."""
         for front in self.fronts.values():
             await front.watch.start()
 
-        registry.register(streams := EventMetrics())
-        self.events = EventRoutes(self.fronts, limits, feeds or {}, streams)
     async def stop(self) -> None:
         """Ends watching, and waits for submissions under way."""
+        await self.events.close()
         for front in self.fronts.values():
             await front.close()
             await front.watch.stop()
 
 
 def build_app(
-        await self.events.close()
     stores: Mapping[str, TaskStore],
     *,
     limits: GatewayLimits | None = None,
     health: Health | None = None,
     registry: CollectorRegistry | None = None,
     watch_interval: float = 1.0,
+    feeds: Mapping[str, EventFeed] | None = None,
 ) -> Starlette:
     """The application over the queues in ``stores``, by name. Its lifespan watches the queues;
     ``app.state.gateway`` is its :class:`Gateway`.
 
     ``feeds`` has the event logs of queues whose events go to Kafka; of others, the store has them.
-    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own. With
-    ``tracing``, submissions begin traces.
+    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own.
     """
-    tracing: Tracing | None = None,
-    feeds: Mapping[str, EventFeed] | None = None,
     gateway = Gateway(
         stores,
         limits=limits or GatewayLimits(),
         health=health or Health(),
         registry=registry or new_registry(),
         watch_interval=watch_interval,
+        feeds=feeds,
     )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await gateway.start()
         try:
-        tracing=tracing,
-        feeds=feeds,
             yield
         finally:
             await gateway.stop()
@@ -138,16 +133,13 @@ def _rows(gateway: Gateway) -> list[Row]:
     """The one table of routes: what each part gives."""
     return [
         *TaskRoutes(gateway.fronts, gateway.limits).routes(),
+        *gateway.events.routes(),
         *ops_rows(gateway.health, gateway.registry),
     ]
 
 
 def _routes(gateway: Gateway) -> list[Route]:
     queues = sorted(gateway.fronts)
-        *ShowRoutes(gateway.fronts).routes(),
-        *QueueRoutes(gateway.fronts).routes(),
-        *WorkerRoutes(gateway.fronts).routes(),
-        *gateway.events.routes(),
     index = IndexAnswer(
         "laneway",
         __version__,

@@ -35,6 +35,7 @@ class QueueFront:
         self.watch = watch
         self.tasks = tasks
         self._limits = limits
+        self._body: tuple[int, bytes] | None = None
         self._submitter = Submitter(store)
         self._coalescer = Coalescer(self._submitter.submit_many, most=limits.max_waiting, sizes=tasks.batch)
 
@@ -43,7 +44,6 @@ class QueueFront:
         if self.watch.away is not None:
             return self._count(task, self._away(), "")
         result = await self._coalescer.submit(task, self._limits.deadline)
-        self._body: tuple[int, bytes] | None = None
         return self._count(task, await self._settled(task, result), await self._default_lane(result))
 
     async def submit_many(self, tasks: list[NewTask]) -> list[Receipt | LanewayError]:
@@ -88,6 +88,20 @@ class QueueFront:
                 raise OutcomeUnknown(f"{text}: it may or may not have happened; repeating it is safe") from None
             raise Unavailable(text, 1.0) from None
 
+    def check_reachable(self) -> None:
+        """Raises Unavailable while the watch says that Redis is away."""
+        if self.watch.away is not None:
+            raise self._away()
+
+    def stats_body(self) -> bytes | None:
+        """The statistics that the watch read last, as JSON; None when there are none now. Made once for each look."""
+        stats = self.watch.latest
+        if stats is None:
+            return None
+        if self._body is None or self._body[0] != self.watch.looks:
+            self._body = (self.watch.looks, msgspec.json.encode(stats_answer(self.name, stats)))
+        return self._body[1]
+
     async def config(self) -> QueueConfig:
         """The queue's live configuration."""
         return await self.ask(self.store.config())
@@ -110,20 +124,6 @@ class QueueFront:
         if id is None or task.trace is None or getattr(result, "task_id", None) != id_text(id):
             return result
         if isinstance(result, OutcomeUnknown):
-    def check_reachable(self) -> None:
-        """Raises Unavailable while the watch says that Redis is away."""
-        if self.watch.away is not None:
-            raise self._away()
-
-    def stats_body(self) -> bytes | None:
-        """The statistics that the watch read last, as JSON; None when there are none now. Made once for each look."""
-        stats = self.watch.latest
-        if stats is None:
-            return None
-        if self._body is None or self._body[0] != self.watch.looks:
-            self._body = (self.watch.looks, msgspec.json.encode(stats_answer(self.name, stats)))
-        return self._body[1]
-
             return result
         try:
             (view,) = await self.ask(self.store.get([id]))

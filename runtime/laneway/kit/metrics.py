@@ -181,12 +181,12 @@ CATALOGUE: tuple[MetricDef, ...] = (
         "gateway",
         BATCH_BUCKETS,
     ),
-    MetricDef(
     MetricDef("laneway_event_streams", "gauge", "Streams of events that are open", _QUEUE, "gateway"),
     MetricDef("laneway_events_sent_total", "counter", "Events sent to those who listen", _QUEUE, "gateway"),
     MetricDef(
         "laneway_event_gaps_total", "counter", "Times that a listener was told that it missed events", _QUEUE, "gateway"
     ),
+    MetricDef(
         "laneway_process_up",
         "gauge",
         "Whether a worker process answers to its supervisor (with more than one process)",
