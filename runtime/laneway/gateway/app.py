@@ -16,6 +16,10 @@ from starlette.routing import Route
 from laneway import __version__
 from laneway.adapters.queue_metrics import QueueCollector
 from laneway.dashboard.pages import HOME, page, to_home, wants_page
+from laneway.gateway.auth.access import Access
+from laneway.gateway.auth.identity import identity_of
+from laneway.gateway.auth.permissions import Permission
+from laneway.gateway.auth.whoami import WhoAmIRoutes
 from laneway.gateway.bodies import IndexAnswer
 from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
 from laneway.gateway.events import EventMetrics, EventRoutes
@@ -23,15 +27,20 @@ from laneway.gateway.front import QueueFront
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.openapi import build_openapi
 from laneway.gateway.ops import ops_rows
+from laneway.gateway.queues import QueueRoutes
 from laneway.gateway.routing import QUEUE, TASK, TASKS, Content, Doc, Row
+from laneway.gateway.show import ShowRoutes
 from laneway.gateway.tasks import TaskRoutes
 from laneway.gateway.watch import QueueWatch
+from laneway.gateway.workers import WorkerRoutes
 from laneway.kit.health import Health
 from laneway.kit.health_metrics import HealthCollector
 from laneway.kit.metrics import new_registry
 from laneway.kit.task_metrics import TaskMetrics
+from laneway.kit.tracing import Tracing
 from laneway.ports.events import EventFeed
 from laneway.ports.store import TaskStore
+from laneway.submit.spans import SubmitSpans
 
 _OPENAPI = Doc("openapi", "This document", {200: Content("application/json", {"type": "object"})}, tag="operation")
 _INDEX = Doc(
@@ -53,12 +62,17 @@ class Gateway:
         limits: GatewayLimits,
         health: Health,
         registry: CollectorRegistry,
+        access: Access | None = None,
         watch_interval: float = 1.0,
+        tracing: Tracing | None = None,
         feeds: Mapping[str, EventFeed] | None = None,
     ) -> None:
         self.limits = limits
         self.health = health
         self.registry = registry
+        self.access = access
+        if access is not None:
+            registry.register(access.counts)
         self.http = HttpMetrics()
         self.queues = QueueCollector()
         self.tasks = TaskMetrics()
@@ -67,7 +81,9 @@ class Gateway:
         self.fronts: dict[str, QueueFront] = {}
         for name, store in stores.items():
             watch = QueueWatch(name, store, self.queues, interval=watch_interval, health=health)
-            self.fronts[name] = QueueFront(name, store, watch, self.tasks.queue(name), limits)
+            self.fronts[name] = QueueFront(
+                name, store, watch, self.tasks.queue(name), limits, SubmitSpans(tracing, name) if tracing else None
+            )
             # A note, not a condition of readiness: were every gateway taken out of service while Redis is
             # away, clients would get refused connections instead of 503 with Retry-After, for other queues
             # too.
@@ -94,21 +110,27 @@ def build_app(
     limits: GatewayLimits | None = None,
     health: Health | None = None,
     registry: CollectorRegistry | None = None,
+    access: Access | None = None,
     watch_interval: float = 1.0,
+    tracing: Tracing | None = None,
     feeds: Mapping[str, EventFeed] | None = None,
 ) -> Starlette:
     """The application over the queues in ``stores``, by name. Its lifespan watches the queues;
     ``app.state.gateway`` is its :class:`Gateway`.
 
     ``feeds`` has the event logs of queues whose events go to Kafka; of others, the store has them.
-    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own.
+    Without ``access`` everybody may do all; it stays the caller's to start and to stop.
+    ``health`` and ``registry`` are the process's own, to share; without them the application makes its own. With
+    ``tracing``, submissions begin traces.
     """
     gateway = Gateway(
         stores,
         limits=limits or GatewayLimits(),
         health=health or Health(),
         registry=registry or new_registry(),
+        access=access,
         watch_interval=watch_interval,
+        tracing=tracing,
         feeds=feeds,
     )
 
@@ -132,7 +154,11 @@ def build_app(
 def _rows(gateway: Gateway) -> list[Row]:
     """The one table of routes: what each part gives."""
     return [
+        *WhoAmIRoutes().routes(),
         *TaskRoutes(gateway.fronts, gateway.limits).routes(),
+        *ShowRoutes(gateway.fronts).routes(),
+        *QueueRoutes(gateway.fronts).routes(),
+        *WorkerRoutes(gateway.fronts).routes(),
         *gateway.events.routes(),
         *ops_rows(gateway.health, gateway.registry),
     ]
@@ -157,25 +183,29 @@ def _routes(gateway: Gateway) -> list[Route]:
         },
     )
 
+    public_index = msgspec.structs.replace(index, queues=[])
+
     async def openapi(request: Request) -> Response:
         return Response(document, media_type="application/json")
 
     async def root(request: Request) -> Response:
         if wants_page(request):
             return RedirectResponse(HOME, 307, headers={"Vary": "Accept"})
-        return json_response(index, headers={"Vary": "Accept"})
+        # The names of queues are for those who may see them.
+        known = identity_of(request).can(Permission.LOOKUP)
+        return json_response(index if known else public_index, headers={"Vary": "Accept"})
 
     rows = [
         *_rows(gateway),
         Row("GET", "/openapi.json", openapi, "", _OPENAPI),
         Row("GET", "/", root, "", _INDEX),
     ]
-    document = msgspec.json.encode(build_openapi(rows, queues, gateway.limits))
+    document = msgspec.json.encode(build_openapi(rows, [] if gateway.access and gateway.access.required else queues, gateway.limits))
     return [
         *(
             Route(
                 row.path,
-                endpoint(row.path, row.handler, gateway.http, row.permission, queried=row.doc.query is not None),
+                endpoint(row.path, row.handler, gateway.http, row.permission, gateway.access, queried=row.doc.query is not None),
                 methods=[row.method],
             )
             for row in rows

@@ -183,8 +183,41 @@ class AttemptErrorBody(msgspec.Struct):
     traceback: str
 
 
+class ProgressBody(msgspec.Struct):
+    """How far a task is, as its handler said last: ``fraction`` is from 0 to 1."""
+
+    fraction: float
+    message: str
+    at: datetime | None
+
+
+class LogsBody(msgspec.Struct):
+    """How many log lines of a task are kept, and where they are."""
+
+    lines: int
+    href: str
+
+
+class WaitsBody(msgspec.Struct, rename="camel"):
+    """``waitSeconds``: from when it could run first until its last start (until now or its end, if it has not started);
+    ``runSeconds``: how long its last attempt ran, so far; null before its first."""
+
+    wait_seconds: float
+    run_seconds: float | None
+
+
+class HappenedBody(msgspec.Struct):
+    """One thing that happened to a task: submitted, started, failed, crashed, or the state that it came to."""
+
+    at: datetime | None
+    what: str
+    attempt: int | None
+    detail: str
+
+
 class TaskAnswer(msgspec.Struct, rename="camel"):
-    """All that is known of a task. ``payload`` and ``result`` are null when they can't be shown as JSON."""
+    """All that is known of a task. ``payload`` and ``result`` are null when they can't be shown as JSON, or are
+    ``redacted``: whoever asks may not see what tasks carry (tracebacks are "" then)."""
 
     id: str
     queue: str
@@ -210,6 +243,13 @@ class TaskAnswer(msgspec.Struct, rename="camel"):
     cancel_requested: bool
     errors: list[AttemptErrorBody]
     result: Any
+    ended_at: datetime | None
+    worker: str | None
+    progress: ProgressBody | None
+    logs: LogsBody | None
+    waits: WaitsBody
+    history: list[HappenedBody]
+    redacted: bool
 
 
 class CancelAnswer(msgspec.Struct):

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
+from laneway.gateway.addressed import front_of, task_id_of, unknown_task
 from laneway.gateway.bodies import (
     Accepted,
     BatchAnswer,
@@ -16,18 +17,18 @@ from laneway.gateway.bodies import (
     CancelAnswer,
     FieldError,
     StatsAnswer,
-    TaskAnswer,
     TaskBody,
 )
-from laneway.gateway.endpoint import json_response
+from laneway.gateway.endpoint import TRACE, json_response
 from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.intake import read_batch, read_task
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.problems import Problem, invalid, later, problem_of
 from laneway.gateway.reading import read_body
 from laneway.gateway.routing import CHANGES, QUEUE, TASK, TASKS, WITH_TASK, Doc, Header, Row
-from laneway.gateway.views import stats_answer, task_answer
-from laneway.kit.ids import id_bytes, id_text
+from laneway.gateway.views import stats_answer
+from laneway.kit.ids import id_text
+from laneway.kit.tracing import is_recorded
 from laneway.submit import NewTask, Receipt
 
 _TRACE = Header("traceparent", "W3C trace context")
@@ -55,7 +56,6 @@ _BATCH = Doc(
     body=list[TaskBody],
     headers=(_TRACE,),
 )
-_GET = Doc("getTask", "All that is known of a task", {200: TaskAnswer}, ("unknown-task",))
 _CANCEL = Doc(
     "cancelTask",
     "Cancel a task",
@@ -80,14 +80,13 @@ class TaskRoutes:
         return [
             Row("POST", TASKS, self.submit, "submit", _SUBMIT),
             Row("POST", f"{TASKS}/batch", self.batch, "submit", _BATCH),
-            Row("GET", TASK, self.get, "lookup", _GET),
             Row("POST", f"{TASK}/cancel", self.cancel, "operate", _CANCEL),
             Row("GET", f"{QUEUE}/stats", self.stats, "read", _STATS),
         ]
 
     async def submit(self, request: Request) -> Response:
         """POST .../tasks"""
-        front = self._front(request)
+        front = front_of(self._fronts, request)
         try:
             key = _key(request)
             task = read_task(await read_body(request, self._limits.max_body), key, _trace(request))
@@ -95,6 +94,8 @@ class TaskRoutes:
             front.refused(problem)
             raise
         result = await front.submit(task)
+        if front.spans is not None and is_recorded(task.trace):
+            request.scope[TRACE] = task.trace
         if not isinstance(result, Receipt):
             raise _submit_problem(result, task)
         headers = {"Location": f"/api/v1/queues/{front.name}/tasks/{result.text}"}
@@ -105,7 +106,7 @@ class TaskRoutes:
 
     async def batch(self, request: Request) -> Response:
         """POST .../tasks/batch"""
-        front = self._front(request)
+        front = front_of(self._fronts, request)
         try:
             if "idempotency-key" in request.headers:
                 message = "a batch takes no Idempotency-Key header: give each task its own idempotencyKey"
@@ -131,25 +132,15 @@ class TaskRoutes:
         duplicates = sum(item.status == 200 for item in items)
         return json_response(BatchAnswer(accepted, duplicates, len(items) - accepted - duplicates, items))
 
-    async def get(self, request: Request) -> Response:
-        """GET .../tasks/{id}"""
-        front = self._front(request)
-        id = _id(request)
-        config = await front.config()
-        (view,) = await front.ask(front.store.get([id]))
-        if view is None:
-            raise _unknown_task(front, request.path_params["id"])
-        return json_response(task_answer(front.name, config, view))
-
     async def cancel(self, request: Request) -> Response:
         """POST .../tasks/{id}/cancel"""
-        front = self._front(request)
-        text, id = request.path_params["id"], _id(request)
+        front = front_of(self._fronts, request)
+        text, id = request.path_params["id"], task_id_of(request)
         config = await front.config()
         (before,) = await front.ask(front.store.get([id]))
         (outcome,) = await front.ask(front.store.cancel([id]), changes=True)
         if outcome == "unknown":
-            raise _unknown_task(front, text)
+            raise unknown_task(front, text)
         if outcome == "ended":
             states = await _states(front, [id])
             raise Problem("already-ended", f"task {text} has ended already: {states.get(id) or 'its state is gone'}")
@@ -160,16 +151,8 @@ class TaskRoutes:
 
     async def stats(self, request: Request) -> Response:
         """GET .../stats"""
-        front = self._front(request)
+        front = front_of(self._fronts, request)
         return json_response(stats_answer(front.name, await front.ask(front.store.stats())))
-
-    def _front(self, request: Request) -> QueueFront:
-        name = request.path_params["queue"]
-        front = self._fronts.get(name)
-        if front is None:
-            names = sorted(self._fronts)
-            raise Problem("unknown-queue", f"there is no queue {name!r}; there are: {', '.join(names)}", queues=names)
-        return front
 
 
 def _item(task: NewTask, result: Receipt | LanewayError, states: dict[bytes, str]) -> BatchItem:
@@ -217,21 +200,6 @@ async def _states(front: QueueFront, ids: list[bytes]) -> dict[bytes, str]:
     except LanewayError:
         return {}
     return {view.id: view.state.label for view in views if view is not None}
-
-
-def _id(request: Request) -> bytes:
-    text = request.path_params["id"]
-    try:
-        id = id_bytes(text)
-    except ValueError as error:
-        raise Problem("unknown-task", str(error)) from None
-    if id_text(id) != text:
-        raise Problem("unknown-task", f"{text!r} is not a task id; one near it is {id_text(id)}")
-    return id
-
-
-def _unknown_task(front: QueueFront, text: str) -> Problem:
-    return Problem("unknown-task", f"queue {front.name} has no task {text}: it never had, or keeps it no longer")
 
 
 def _key(request: Request) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +13,32 @@ from laneway.gateway.bodies import (
     AttemptErrorBody,
     BackoffBody,
     LaneBody,
+    LogsBody,
+    ProgressBody,
     StatsAnswer,
     TaskAnswer,
     WorkerBody,
 )
+from laneway.gateway.timeline import history, waits
+from laneway.gateway.times import moment
 from laneway.kit.ids import id_text
 from laneway.model.config import QueueConfig
 from laneway.ports.store import QueueStats, TaskView
 
 
-def task_answer(queue: str, config: QueueConfig, view: TaskView) -> TaskAnswer:
-    """A task for people and programs."""
+def task_answer(
+    queue: str,
+    config: QueueConfig,
+    view: TaskView,
+    *,
+    worker: str | None = None,
+    progress: ProgressBody | None = None,
+    logs: LogsBody | None = None,
+    redacted: bool = False,
+    now_ms: float | None = None,
+) -> TaskAnswer:
+    """A task for people and programs. ``redacted`` leaves out what it carries; ``now_ms`` is the queue's clock, this
+    machine's unless given."""
     env, body, record = view.envelope, view.envelope.body, view.record
     lane = config.lane_number(record.lane if record else env.lane)
     due = env.at_ms or (env.submitted_ms + env.delay_ms if env.delay_ms else 0)
@@ -35,7 +51,7 @@ def task_answer(queue: str, config: QueueConfig, view: TaskView) -> TaskAnswer:
         lane=lane.name if lane else f"(removed lane {env.lane})",
         priority=env.priority,
         tenant=env.tenant,
-        payload=plain(body.payload),
+        payload=None if redacted else plain(body.payload),
         description=body.description,
         labels=body.labels or {},
         idempotency_key=env.idempotency_key,
@@ -51,9 +67,17 @@ def task_answer(queue: str, config: QueueConfig, view: TaskView) -> TaskAnswer:
         backoff=BackoffBody(b.base, b.factor, b.cap, b.jitter) if b else None,
         cancel_requested=bool(record and record.cancel_requested),
         errors=[
-            AttemptErrorBody(e.kind, e.message, e.attempt, moment(e.at), e.worker, e.traceback) for e in view.errors
+            AttemptErrorBody(e.kind, e.message, e.attempt, moment(e.at), e.worker, "" if redacted else e.traceback)
+            for e in view.errors
         ],
-        result=plain(view.result) if view.result is not None else None,
+        result=plain(view.result) if view.result is not None and not redacted else None,
+        ended_at=moment(record.since_ms) if record and view.state.final else None,
+        worker=worker,
+        progress=progress,
+        logs=logs,
+        waits=waits(view, time.time() * 1000 if now_ms is None else now_ms),
+        history=history(view),
+        redacted=redacted,
     )
 
 
@@ -79,11 +103,6 @@ def stats_answer(queue: str, stats: QueueStats) -> StatsAnswer:
         outbox_entries=stats.outbox_entries,
         outbox_gap=stats.outbox_gap,
     )  # fmt: skip
-
-
-def moment(ms: float) -> datetime | None:
-    """A time in ms since 1970; None for 0."""
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
 
 def plain(raw: bytes) -> Any:

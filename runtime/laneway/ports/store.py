@@ -194,6 +194,11 @@ class TaskStore(Protocol):
         ...
 
     @property
+    def namespace(self) -> str:
+        """The namespace that the queue is in."""
+        ...
+
+    @property
     def notes(self) -> NoteStore:
         """What handlers tell of themselves, and the types that workers announce."""
         ...
@@ -370,7 +375,7 @@ class TaskStore(Protocol):
         ...
 
     def done_feed(self) -> AsyncIterator[tuple[bytes, State]]:
-        """Ends as they happen (id, state); may miss some when the connection breaks."""
+        """Ends as they happen (id, state); may miss some before it breaks with Unavailable."""
         ...
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from laneway.adapters.memory import claiming, membership, outbox, settling, submitting, tending
+from laneway.adapters.memory.browse import MemoryBrowse
 from laneway.adapters.memory.clock import Clock, SystemClock
 from laneway.adapters.memory.ends import finish, flush, give_back, unhold
 from laneway.adapters.memory.feed import MemoryFeed, MemoryLog
@@ -51,9 +52,12 @@ _BATCH_MOST = 999
 class MemoryStore:
     """One queue in this process's memory. On a :class:`VirtualClock` time moves only when advanced."""
 
+    namespace = "default"
+
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._t = Tables()
+        self.browse = MemoryBrowse(self._t, self.config)
         self.notes = MemoryNotes(self._t, self.clock)
         self._log = MemoryLog()
         self.events = MemoryFeed(self._log)

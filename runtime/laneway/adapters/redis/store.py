@@ -12,6 +12,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, RedisError
 
 from laneway.adapters.redis import replies
+from laneway.adapters.redis.browse import RedisBrowse
 from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
 from laneway.adapters.redis.feed import StreamFeed
@@ -96,6 +97,7 @@ class RedisStore:
         self._durability = "fast"
         self._replicas = 0
         self._replication = Replicas(self._client, self.keys.key("meta"))
+        self.browse = RedisBrowse(self._client, self.keys, self._call, self._command, self.config)
         self.notes = RedisNotes(self)
         self.workers = RedisWorkers(self)
         self.events = StreamFeed(self)
@@ -408,8 +410,11 @@ class RedisStore:
 
     async def done_feed(self) -> AsyncIterator[tuple[bytes, State]]:
         async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
-            await pubsub.subscribe(self.keys.done_channel)
-            async for message in pubsub.listen():
+            await self._command(pubsub.subscribe, self.keys.done_channel)
+            while True:
+                message = await self._command(pubsub.get_message, timeout=1.0)
+                if message is None:
+                    continue
                 blob = message["data"]
                 state = State(blob[0])
                 for i in range(1, len(blob), ID_BYTES):
