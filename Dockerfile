@@ -17,12 +17,12 @@ COPY constraints.txt /wheels/constraints.txt
 RUN test -e /wheels/laneway-*.whl || { echo "dist/wheels has no wheel of Laneway: run make images, not the builder itself" >&2; exit 1; }
 RUN python3 -m venv --without-pip /opt/laneway \
     && /opt/laneway/bin/python "$(ls /wheels/pip-*.whl)/pip" --no-cache-dir --disable-pip-version-check install \
-        --no-index --find-links /wheels --constraint /wheels/constraints.txt laneway \
+        --no-index --find-links /wheels --constraint /wheels/constraints.txt 'laneway[otel]' \
     && rm -rf /opt/laneway/bin/activate* /opt/laneway/bin/Activate*
 
 FROM build-runtime AS build-operator
 RUN /opt/laneway/bin/python "$(ls /wheels/pip-*.whl)/pip" --no-cache-dir --disable-pip-version-check install \
-        --no-index --find-links /wheels --constraint /wheels/constraints.txt 'laneway[operator]' \
+        --no-index --find-links /wheels --constraint /wheels/constraints.txt 'laneway[operator,otel]' \
     # 1,600 models of Kubernetes' objects, of which the operator uses none: what it does import is compiled below.
     && find /opt/laneway/lib/python3*/site-packages/kubernetes -name __pycache__ -prune -exec rm -rf {} +
 

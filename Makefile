@@ -72,5 +72,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing Laneway and its pinned dependencies ..."
 	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,embedded,operator]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,embedded,operator,otel]'
 	@touch $@

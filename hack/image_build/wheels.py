@@ -27,7 +27,7 @@ def make(root: Path, interpreter: Interpreter) -> Path:
     wheel = next(folder.glob("laneway-*.whl"))
     argv = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
     argv += ["--only-binary", ":all:", "--dest", str(folder), "--constraint", "constraints.txt"]
-    run([*argv, *fitting(interpreter), f"{wheel}[operator]", PIP], root, quiet=True)
+    run([*argv, *fitting(interpreter), f"{wheel}[operator,otel]", PIP], root, quiet=True)
     return wheel
 
 

@@ -135,6 +135,8 @@ class Flow:
         self.members: list[Member] = []
         self.accepted: set[bytes] = set()
         self.config = QueueConfig(source="kafka" if kafka else "direct")
+        #: More of the environment of the processes that are started from now on.
+        self.env: dict[str, str] = {}
 
     # -- life
 
@@ -180,7 +182,7 @@ class Flow:
                 stdout=out,
                 stderr=out,
                 cwd=ROOT,
-                env={**plain, "LANEWAY_LEDGER": str(self.folder), SUPERVISOR_ENV: str(os.getpid()), **env},
+                env={**plain, "LANEWAY_LEDGER": str(self.folder), SUPERVISOR_ENV: str(os.getpid()), **env, **self.env},
                 start_new_session=True,
             )
         member = Member(f"{name}-{len(self.members)}", process, log, port)

@@ -107,3 +107,40 @@ def in_process(context: Context) -> None:
     """Runs in a process of its own."""
     _write(context, "start")
     _write(context, "end")
+
+
+def _spans(context: Context) -> None:
+    """Makes two spans as an application does; imported here, for only the tests of traces need it."""
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("ledger")
+    with (
+        tracer.start_as_current_span("own", attributes={"task": context.task_id}),
+        tracer.start_as_current_span("inner"),
+    ):
+        _write(context, "start")
+    _write(context, "end")
+
+
+@app.task(backoff=SOON)
+async def spanned(context: Context) -> None:
+    """Makes spans of its own."""
+    _spans(context)
+
+
+@app.task(backoff=SOON)
+def spanned_in_thread(context: Context) -> None:
+    """As ``spanned``, in a thread."""
+    _spans(context)
+
+
+@app.task(backoff=SOON, process=True)
+def spanned_in_process(context: Context) -> None:
+    """As ``spanned``, in a process of its own."""
+    _spans(context)
+
+
+@app.task(backoff=SOON)
+async def submits(context: Context, type: str) -> None:
+    """Submits another task from within."""
+    await app.submit(app.call(type))

@@ -18,6 +18,7 @@ from laneway.client.options import Options, apply_options
 from laneway.client.settings import ClientSettings, load_settings
 from laneway.client.task import AsyncTask, Call, SyncTask, Task
 from laneway.errors import ConfigError, InvalidTask, LanewayError
+from laneway.kit.tracing import present_tracing
 from laneway.model.context import ContextData, ContextFactory
 from laneway.model.task import TaskDef
 from laneway.ports.store import TaskStore
@@ -204,7 +205,7 @@ class App:
         """
         if store is not None:
             await self.close()
-            self._sessions[asyncio.get_running_loop()] = _Session(store, Submitter(store), False)
+            self._sessions[asyncio.get_running_loop()] = _Session(store, _submitter(store, self.name), False)
         await self._session().store.config()
         return self
 
@@ -229,7 +230,7 @@ class App:
         session = self._sessions.get(loop)
         if session is None:
             store = self._make_store() if self._make_store is not None else self._redis_store()
-            session = self._sessions[loop] = _Session(store, Submitter(store), True)
+            session = self._sessions[loop] = _Session(store, _submitter(store, self.name), True)
         return session
 
     def _redis_store(self) -> TaskStore:
@@ -287,6 +288,17 @@ class App:
             return
         async with self._lifespan() as state:
             yield state
+
+
+def _submitter(store: TaskStore, queue: str) -> Submitter:
+    """What submits; it makes spans where the application makes some by now. ``queue`` is its name where the store
+    has none."""
+    tracing = present_tracing()
+    if tracing is None:
+        return Submitter(store)
+    from laneway.submit.spans import SubmitSpans, TracedSubmitter
+
+    return TracedSubmitter(store, SubmitSpans(tracing, getattr(store, "queue", queue)))
 
 
 def _decode_any(raw: bytes | None) -> Any:

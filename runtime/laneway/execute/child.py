@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from laneway.errors import InvalidTask
+from laneway.execute.spans import ChildSpans
 from laneway.execute.wire import Reply, Request, frame, receive
 from laneway.kit.ids import id_text
 from laneway.kit.logs import enter_task, leave_task
@@ -52,16 +53,22 @@ class _StopSignal:
 
 def serve(sock: socket.socket, tasks: Mapping[str, TaskDef], make_context: ContextFactory | None) -> None:
     """Answers requests until the worker closes the socket, or until a handler was asked to stop."""
-    stop = _StopSignal()
-    while (raw := receive(sock)) is not None:
-        decision, raised = _run(_decode(raw), tasks, make_context, stop)
-        asked = stop.seen.is_set()
-        try:
-            sock.sendall(frame(Reply(decision.kind, decision.delay_ms, decision.data, raised, asked)))
-        except ConnectionError:
-            return  # The worker is gone, and with it whoever could settle this.
-        if asked:
-            return
+    stop, spans = _StopSignal(), ChildSpans()
+    try:
+        while (raw := receive(sock)) is not None:
+            request = _decode(raw)
+            entered = spans.enter(request.trace) if request.trace else None
+            decision, raised = _run(request, tasks, make_context, stop)
+            spans.leave(entered)
+            asked = stop.seen.is_set()
+            try:
+                sock.sendall(frame(Reply(decision.kind, decision.delay_ms, decision.data, raised, asked)))
+            except ConnectionError:
+                return  # The worker is gone, and with it whoever could settle this.
+            if asked:
+                return
+    finally:
+        spans.close()
 
 
 def _run(

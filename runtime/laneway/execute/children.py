@@ -43,7 +43,7 @@ class Child:
         self._sock = sock
         self._frames = Frames()
         self._reply: asyncio.Future[Reply] | None = None
-        self._exited: asyncio.Future[int | None] = server.loop.create_future()
+        self.exited: asyncio.Future[int | None] = server.loop.create_future()
         self._open = True
         self.number = number
         self.pid = 0
@@ -53,14 +53,14 @@ class Child:
     @property
     def alive(self) -> bool:
         """Whether it can take a task."""
-        return self._open and not self._exited.done()
+        return self._open and not self.exited.done()
 
     async def call(self, request: Request) -> Reply:
         """Runs one task in it. Raises ChildDied when it dies before it answers."""
         self._reply = self._server.loop.create_future()
         try:
-            if self._exited.done():
-                raise ChildDied(self._exited.result())
+            if self.exited.done():
+                raise ChildDied(self.exited.result())
             with contextlib.suppress(ConnectionError):  # then it is dying, and its exit will be told
                 await self._server.loop.sock_sendall(self._sock, frame(request))
             return await self._reply
@@ -87,8 +87,8 @@ class Child:
         if self._open:
             self._readable()  # An answer may have come just before the end.
         self.close()
-        if not self._exited.done():
-            self._exited.set_result(status)
+        if not self.exited.done():
+            self.exited.set_result(status)
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(ChildDied(status))
         if not self.born.done():
@@ -266,9 +266,10 @@ class ForkServer:
 class ChildPool:
     """Children for tasks: warm ones that serve one task after the other, and fresh ones for a single task."""
 
-    def __init__(self, server: ForkServer, warm: int) -> None:
+    def __init__(self, server: ForkServer, warm: int, linger: float = 0.0) -> None:
         self.server = server
         self._warm = warm
+        self._linger = linger
         self._idle: list[Child] = []
 
     async def take(self, *, fresh: bool) -> Child:
@@ -287,8 +288,10 @@ class ChildPool:
             child.close()
 
     async def close(self) -> None:
-        """Ends all children and the fork server."""
+        """Ends all children and the fork server; those that have ended their task get ``linger`` seconds to end."""
         idle, self._idle = self._idle, []
         for child in idle:
             child.close()
+        if self._linger and self.server.children:
+            await asyncio.wait([child.exited for child in self.server.children.values()], timeout=self._linger)
         await self.server.close()

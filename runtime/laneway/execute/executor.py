@@ -17,6 +17,7 @@ from laneway.execute.attempt_log import log_attempt
 from laneway.execute.deadlines import Deadlines
 from laneway.execute.isolation import Isolation
 from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults, wall_ms
+from laneway.execute.spans import RunSpans
 from laneway.execute.threads import ThreadCrew
 from laneway.execute.verdicts import BadArguments, StaleLease, Verdicts
 from laneway.execute.wire import Request
@@ -53,6 +54,7 @@ class Executor:
       ``kill_after`` seconds, SIGKILL. One in a thread can't be interrupted: its context's ``cancelled`` is set, and
       like an async handler that swallows the cancellation it keeps its slot until it returns, and is settled then.
     * ``make_context`` turns a ContextData into what handlers get; ``observe`` hears of every attempt that was settled.
+    * ``spans`` makes the spans of attempts whose trace is recorded.
     * ``max_result`` (bytes) bounds an encoded result.
     * ``rand`` gives the jitter of backoffs and ``clock_ms`` the time (ms since 1970) that contexts and errors show:
       tests with virtual time put their own in.
@@ -75,6 +77,7 @@ class Executor:
         make_context: ContextFactory | None = None,
         state: Any = None,
         observe: Callable[[RunObservation], None] | None = None,
+        spans: RunSpans | None = None,
         defaults: TaskDefaults = TaskDefaults(),  # noqa: B008  (frozen)
         max_result: int = MAX_RESULT,
         kill_after: float = 2.0,
@@ -101,6 +104,7 @@ class Executor:
         self._make_context = make_context
         self._state = state
         self._observe = observe
+        self._spans = spans
         self._defaults = defaults
         self._max_result = max_result
         self._rand = rand
@@ -290,6 +294,8 @@ class Executor:
                 if deadline < self._deadlines.next:
                     self._deadlines.note(deadline)
         set_scope(run)
+        if self._spans is not None:
+            self._spans.begin(run)
         return True
 
     def _begin_in_child(self, run: Run) -> None:
@@ -344,7 +350,10 @@ class Executor:
 
     def _request(self, run: Run) -> Request:
         lane = self._lane_name(run.envelope.lane)
-        return run.request(lane, self._worker, self._defaults, self._max_result)
+        request = run.request(lane, self._worker, self._defaults, self._max_result)
+        if self._spans is not None:
+            request.trace = self._spans.traceparent(run)
+        return request
 
     def _context(self, run: Run, arguments: dict[str, Any]) -> ContextData:
         lane = self._lane_name(run.envelope.lane)
@@ -366,6 +375,8 @@ class Executor:
             del runs[run.id]
         else:
             self._lost.remove(run)
+        if self._spans is not None and run.span is not None:
+            self._spans.end(run, decision)
         if decision is None:
             self._on_dropped(run.id)
         else:
@@ -437,7 +448,8 @@ class Executor:
         self._process_slots = asyncio.Semaphore(self._processes)
         self._isolation: Isolation | None = None
         if self._app_path is not None:
-            self._isolation = Isolation(self._app_path, self._context_path, self._processes, loop)
+            linger = 2.0 if self._spans is not None else 0.0
+            self._isolation = Isolation(self._app_path, self._context_path, self._processes, loop, linger)
         return loop
 
     def _all_runs(self) -> Iterable[Run]:

@@ -25,6 +25,7 @@ import msgspec
 from laneway.execute import child
 from laneway.execute.loading import load, load_tasks
 from laneway.execute.wire import Event, Frames, Order, frame, receive
+from laneway.kit.tracing import preload
 from laneway.model.context import ContextFactory
 from laneway.model.task import TaskDef
 
@@ -179,6 +180,7 @@ def main(argv: list[str]) -> int:
         text = f"{setup.app} could not be loaded: {type(error).__name__}: {error}"
         events.sendall(frame(Event("failed", text=text)))
         return 1
+    preload()
     # What is loaded by now stays: children that collect garbage must not copy all its pages.
     gc.collect()
     gc.freeze()

@@ -12,11 +12,19 @@ from laneway.policy.outcome import Decision
 
 
 class Isolation:
-    """Children of one application; at most ``processes`` warm ones, and a fresh one for each suspect."""
+    """Children of one application; at most ``processes`` warm ones, and a fresh one for each suspect. At the end they
+    get ``linger`` seconds for what they still have to say."""
 
-    def __init__(self, app_path: str, context_path: str, processes: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        app_path: str,
+        context_path: str,
+        processes: int,
+        loop: asyncio.AbstractEventLoop,
+        linger: float = 0.0,
+    ) -> None:
         self.server = ForkServer(app_path, context_path, loop)
-        self._pool = ChildPool(self.server, processes)
+        self._pool = ChildPool(self.server, processes, linger)
 
     async def call(
         self,

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,6 +18,9 @@ from laneway.model.envelope import Backoff, Envelope
 from laneway.model.settlement import Kind
 from laneway.model.task import TaskDef
 from laneway.policy.outcome import Attempt, Decision
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 NEVER = float("inf")
 
@@ -92,6 +95,7 @@ class Run(msgspec.Struct, eq=False):
     flag: threading.Event | None = None
     child: Stoppable | None = None
     in_thread: bool = False
+    span: Span | None = None
 
     @property
     def task(self) -> str:

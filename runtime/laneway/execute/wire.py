@@ -15,7 +15,8 @@ _SIZE = 4
 
 class Request(msgspec.Struct, array_like=True):
     """One task for a child. ``stored`` is its envelope as Redis keeps it; ``timeout`` is in seconds (0: unbounded);
-    ``queue_backoff`` is for tasks that say nothing of it themselves."""
+    ``queue_backoff`` is for tasks that say nothing of it themselves; ``trace`` is the traceparent of the run's span, ''
+    when it has none."""
 
     id: bytes
     fence: int
@@ -28,6 +29,7 @@ class Request(msgspec.Struct, array_like=True):
     max_result: int
     stored: bytes
     queue_backoff: Backoff
+    trace: str = ""
 
 
 class Reply(msgspec.Struct, array_like=True):

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,11 @@ class WorkerSettings:
     credit_ms: float = 28.0  # with what is on its way, a late urgent task then waits 30 to 60 ms
     credit_max: int = 2000
 
+    @property
+    def shown_name(self) -> str:
+        """The name that the worker registers by: its own, or else host and process."""
+        return self.name or f"{socket.gethostname()}-{os.getpid()}"
+
 
 class Worker:
     """One worker process's main loop.
@@ -45,8 +50,9 @@ class Worker:
     ``make_executor`` is called once with ``on_settled``, ``on_dropped``, ``may_start`` and ``worker_name``;
     ``make_store`` gives the heartbeat's thread its own store; ``average_ms`` says how long handlers take (0: not
     known yet), ``worked`` how many have ended so far and how many ms they ran together. ``on_exchange`` hears of each
-    call: settled, received, seconds; ``on_progress`` whenever the loop gets somewhere, which is at least each few
-    seconds. The stop order is in :meth:`stop`.
+    call: settled, received, seconds; ``on_answered`` of each batch that Redis has answered, with what was refused by
+    index; ``on_progress`` whenever the loop gets somewhere, which is at least each few seconds. The stop order is in
+    :meth:`stop`.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Worker:
         *,
         on_exchange: Callable[[int, int, float], None] | None = None,
         on_stale: Callable[[int], None] | None = None,
+        on_answered: Callable[[Sequence[Settlement], Mapping[int, str]], None] | None = None,
         average_ms: Callable[[], float] = lambda: 0.0,
         worked: Callable[[], tuple[int, float]] = lambda: (0, 0.0),
     ) -> None:
@@ -67,9 +74,10 @@ class Worker:
         self._source = source
         self._make_store = make_store
         self.settings = settings
-        self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"
+        self.name = settings.shown_name
         self._on_exchange = on_exchange
         self._on_stale = on_stale
+        self._on_answered = on_answered
         self._executor = make_executor(
             on_settled=self._settled, on_dropped=self._dropped, may_start=self._may_start, worker_name=self.name
         )
@@ -266,6 +274,8 @@ class Worker:
             if self._on_exchange:
                 self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
             if got.settled:
+                if self._on_answered is not None:
+                    self._on_answered(pending, got.refused)
                 self._outcomes.answered()
             stale = sum(code == "stale" for code in got.refused.values())
             if stale:

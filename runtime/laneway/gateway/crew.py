@@ -14,7 +14,8 @@ from pathlib import Path
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.registry import Collector, CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -79,7 +80,7 @@ def build_crew_app(crew: Callable[[], Sequence[CrewMember]], stopping: Callable[
 
     async def scrape(request: Request) -> Response:
         members = crew()
-        answers = await _ask(members, "/metrics")
+        answers = await _ask(members, "/metrics", OPENMETRICS)
         texts = {
             member.name: answer.body.decode("utf-8", "replace")
             for member, answer in zip(members, answers, strict=True)
@@ -130,7 +131,7 @@ class _Merged(Collector):
     def collect(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {}
         for process, text in self._texts.items():
-            for family in text_string_to_metric_families(text):
+            for family in openmetrics_families(text):  # type: ignore[no-untyped-call]
                 _add(families, family, process)
         for family in self._own:
             _add(families, family, SUPERVISOR)
@@ -170,21 +171,22 @@ def _health(reasons: list[str], checks: dict[str, str]) -> Response:
     return json_response(body, 503 if reasons else 200, {"Cache-Control": "no-store"})
 
 
-async def _ask(members: Sequence[CrewMember], path: str) -> list[_Answer | None]:
-    return list(await asyncio.gather(*(_get(member.socket, path) for member in members)))
+async def _ask(members: Sequence[CrewMember], path: str, accept: str = "*/*") -> list[_Answer | None]:
+    return list(await asyncio.gather(*(_get(member.socket, path, accept) for member in members)))
 
 
-async def _get(socket: Path, path: str) -> _Answer | None:
+async def _get(socket: Path, path: str, accept: str) -> _Answer | None:
     """What a process answers; None when it does not in time. (One short request a second is not worth a client.)"""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             reader, writer = await asyncio.open_unix_connection(str(socket), limit=_LARGEST)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: crew\r\nConnection: close\r\n\r\n".encode())
-                head = await reader.readuntil(b"\r\n\r\n")
+                head = f"GET {path} HTTP/1.1\r\nHost: crew\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+                writer.write(head.encode())
+                answered = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.read(-1)
             finally:
                 writer.close()
-        return _Answer(int(head.split(b" ", 2)[1]), body)
+        return _Answer(int(answered.split(b" ", 2)[1]), body)
     except (OSError, TimeoutError, ValueError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return None

@@ -19,6 +19,7 @@ from laneway.kit.task_metrics import QueueTasks
 from laneway.model.config import QueueConfig
 from laneway.ports.store import TaskStore
 from laneway.submit import NewTask, Receipt, Submitter
+from laneway.submit.spans import SubmitSpans
 
 T = TypeVar("T")
 
@@ -28,12 +29,19 @@ class QueueFront:
     while the watch says that Redis is away."""
 
     def __init__(
-        self, name: str, store: TaskStore, watch: QueueWatch, tasks: QueueTasks, limits: GatewayLimits
+        self,
+        name: str,
+        store: TaskStore,
+        watch: QueueWatch,
+        tasks: QueueTasks,
+        limits: GatewayLimits,
+        spans: SubmitSpans | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.watch = watch
         self.tasks = tasks
+        self.spans = spans
         self._limits = limits
         self._body: tuple[int, bytes] | None = None
         self._submitter = Submitter(store)
@@ -41,6 +49,13 @@ class QueueFront:
 
     async def submit(self, task: NewTask) -> Receipt | LanewayError:
         """Submits one task, together with others that come at the same time."""
+        if self.spans is None:
+            return await self._submit(task)
+        with self.spans.one(task) as results:
+            results.append(await self._submit(task))
+        return results[0]
+
+    async def _submit(self, task: NewTask) -> Receipt | LanewayError:
         if self.watch.away is not None:
             return self._count(task, self._away(), "")
         result = await self._coalescer.submit(task, self._limits.deadline)
@@ -48,6 +63,13 @@ class QueueFront:
 
     async def submit_many(self, tasks: list[NewTask]) -> list[Receipt | LanewayError]:
         """Submits a batch; the result of each task, in order."""
+        if self.spans is None:
+            return await self._submit_many(tasks)
+        with self.spans.many(tasks) as results:
+            results += await self._submit_many(tasks)
+        return results
+
+    async def _submit_many(self, tasks: list[NewTask]) -> list[Receipt | LanewayError]:
         if self.watch.away is not None:
             away = self._away()
             return [self._count(task, away, "") for task in tasks]

@@ -7,12 +7,13 @@ with :func:`new_registry` and registers the collectors of its role.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
 #: Stands for every label value over the cap on distinct ones.
@@ -220,14 +221,18 @@ BY_NAME = {metric.name: metric for metric in CATALOGUE}
 
 
 class Timer:
-    """A histogram for hot paths: one bisect and two additions per observation. One thread writes."""
+    """A histogram for hot paths: one bisect and two additions per observation. One thread writes.
 
-    __slots__ = ("bounds", "counts", "total")
+    ``exemplars`` has the last trace of each bucket, once there was one: (trace id, value, seconds since 1970).
+    """
+
+    __slots__ = ("bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
         self.counts = [0] * (len(self.bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, tuple[str, float, float]] = {}
 
     def observe(self, value: float) -> None:
         """Counts one value. What is negative (clocks of two machines differ) or NaN counts as 0."""
@@ -236,12 +241,25 @@ class Timer:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """The buckets as Prometheus has them: upper bound and how many values were not over it."""
-        running, out = 0, []
-        for bound, count in zip((*self.bounds, float("inf")), list(self.counts), strict=True):
+    def mark(self, value: float, trace_id: str) -> None:
+        """Keeps the trace of a value, which :meth:`observe` counts, as the exemplar of its bucket."""
+        if not value >= 0.0:
+            value = 0.0
+        self.exemplars[bisect_left(self.bounds, value)] = (trace_id, value, time.time())
+
+    def cumulative(self) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+        """The buckets as Prometheus has them: upper bound, how many values were not over it, and the exemplar of those
+        that were over the bound before."""
+        running = 0
+        out: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for i, (bound, count) in enumerate(zip((*self.bounds, float("inf")), list(self.counts), strict=True)):
             running += count
-            out.append((floatToGoString(bound), float(running)))  # type: ignore[no-untyped-call]
+            upper = str(floatToGoString(bound))  # type: ignore[no-untyped-call]
+            marked = self.exemplars.get(i)
+            if marked is None:
+                out.append((upper, float(running)))
+            else:
+                out.append((upper, float(running), Exemplar({"trace_id": marked[0]}, marked[1], marked[2])))
         return out
 
 

@@ -10,6 +10,7 @@ from laneway.gateway.app import build_app
 from laneway.gateway.server import HttpServer
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
+from laneway.kit.tracing import start_tracing
 from laneway.model.servers import RedisServer
 from laneway.roles.process import refuse, run_role
 from laneway.roles.stores import make_store
@@ -51,7 +52,8 @@ async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
     except ConfigError as error:
         return refuse(error)
     health = Health()
-    app = build_app(stores, health=health)
+    tracing = start_tracing("laneway-gateway")
+    app = build_app(stores, health=health, tracing=tracing)
     server = HttpServer(app, options.host, options.port, health=health, linger=options.linger)
     try:
         await server.start()
@@ -63,5 +65,7 @@ async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
         await server.stop()
         for store in stores.values():
             await store.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
     _log.info("gateway stopped")
     return 0

@@ -29,6 +29,13 @@ class OutcomeObserver:
         """How many handlers have ended so far, and how many ms they ran together. May be called from any thread."""
         return self._worked
 
+    def exemplify(self, lane: int, type: str, wait: float, seconds: float, trace_id: str) -> None:
+        """Shows a trace beside the histograms, for a run that waited and ran so many seconds (wait -1: not known)."""
+        series = self._metrics.series(self._lane_name(lane), type)
+        series.run.mark(seconds, trace_id)
+        if wait >= 0:
+            series.wait.mark(wait, trace_id)
+
     def __call__(self, run: RunObservation) -> None:
         key = (run.lane, run.type)
         series = self._series.get(key)

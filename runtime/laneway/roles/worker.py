@@ -15,10 +15,12 @@ from laneway.errors import ConfigError, SchemaTooNew
 from laneway.execute.executor import Executor
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
 from laneway.execute.run import TaskDefaults
+from laneway.execute.spans import RunSpans
 from laneway.execute.worker import Worker, WorkerSettings
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.kit.task_metrics import TaskMetrics
+from laneway.kit.tracing import Tracing, start_tracing
 from laneway.model.config import QueueConfig
 from laneway.model.servers import KafkaServer
 from laneway.model.task import HandlerKind
@@ -89,6 +91,9 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         metrics.queue(options.queue).corrupt += 1
 
     async with AsyncExitStack() as stack:
+        tracing = start_tracing("laneway-worker")
+        if tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
         health = Health()
         try:
             await serve_ops(stack, options.metrics_host, options.metrics_port, health, [metrics], stop)
@@ -103,7 +108,9 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         health.require("worker", lambda: "starting")
         state = await stack.enter_async_context(app.run_lifespan())
         await app.connect(store)
-        worker = build_worker(options, app, store, source, new_store, metrics=metrics, state=state, config=config)
+        worker = build_worker(
+            options, app, store, source, new_store, metrics=metrics, state=state, config=config, tracing=tracing
+        )
         worker.on_progress = health.watch("worker", 15.0).touch
         if any(task.kind is HandlerKind.PROCESS for task in app.tasks.values()):
             await worker.executor.prepare()
@@ -139,6 +146,7 @@ def build_worker(
     metrics: TaskMetrics,
     state: Any,
     config: QueueConfig,
+    tracing: Tracing | None = None,
 ) -> Worker:
     """Puts one worker together: this is the only place that knows all its parts."""
     numbers = metrics.queue(options.queue)
@@ -152,6 +160,10 @@ def build_worker(
         return names[n]
 
     observer = OutcomeObserver(numbers, lane_name)
+    settings = WorkerSettings(name=options.name, slots=options.slots, drain=options.drain)
+    spans: RunSpans | None = None
+    if tracing is not None:
+        spans = RunSpans(tracing, options.queue, settings.shown_name, lane_name, observer.exemplify)
     worker: Worker
 
     async def extend(task_id: bytes, fence: int) -> bool | None:
@@ -168,6 +180,7 @@ def build_worker(
             make_context=app.context_factory(extend),
             state=state,
             observe=observer,
+            spans=spans,
             defaults=TaskDefaults(config.max_attempts, config.backoff),
             **callbacks,
         )
@@ -184,9 +197,10 @@ def build_worker(
         new_store,
         make_executor,
         OutcomeBuffer(),
-        WorkerSettings(name=options.name, slots=options.slots, drain=options.drain),
+        settings,
         on_exchange=on_exchange,
         on_stale=count_stale,
+        on_answered=spans.settled if spans is not None else None,
         average_ms=observer.average_ms,
         worked=observer.worked,
     )
