@@ -14,9 +14,12 @@ from laneway.kit.ids import id_text, id_texts
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
 from laneway.model.envelope import payload_object
+from laneway.model.events import EVENT_SCHEMA, GAP, Event, EventTasks
 from laneway.model.record import AttemptError
 from laneway.ports.log import EventLog
 from laneway.ports.store import OutboxEntry, TaskStore, TaskView
+
+__all__ = ["DEAD_SCHEMA", "EVENT_SCHEMA", "DeadLetter", "Event", "EventTasks", "Relay", "told"]
 
 _log = get_logger(__name__)
 
@@ -24,31 +27,7 @@ _LEASE_MS = 5_000
 _BATCH = 100
 _IDLE = 0.2
 
-EVENT_SCHEMA = "laneway.event/v1"
 DEAD_SCHEMA = "laneway.dead/v1"
-
-
-class EventTasks(msgspec.Struct):
-    """Tasks of one event that are in the same lane after as many attempts."""
-
-    lane: str
-    attempts: int
-    ids: list[str]
-
-
-class Event(msgspec.Struct):
-    """What happened to tasks in one transition. Consumers deduplicate by ``sequence``: the same one may come twice.
-
-    Kind ``gap`` says that ``missing`` events had to give way before this one.
-    """
-
-    schema: str
-    queue: str
-    kind: str
-    at: int
-    sequence: str
-    tasks: list[EventTasks]
-    missing: int = 0
 
 
 class DeadLetter(msgspec.Struct):
@@ -120,7 +99,7 @@ class Relay(Service):
         records = [(entry.entry, _encode(self._event(entry, names))) for entry in entries]
         if gap:
             marker = Event(
-                EVENT_SCHEMA, self._queue, "gap", entries[0].at_ms, entries[0].entry.decode() + "-gap", [], gap
+                EVENT_SCHEMA, self._queue, GAP, entries[0].at_ms, entries[0].entry.decode() + "-gap", [], gap
             )
             records.insert(0, (b"gap", _encode(marker)))
         dead = await self._dead_letters(entries, names)
