@@ -6,8 +6,11 @@ import struct
 
 import msgspec
 
+from laneway.model.envelope import Envelope
 from laneway.model.states import State
 
+#: A score in a lane is (9 - priority) times this, and the virtual time at which the task's turn comes.
+STRIDE = 1 << 49
 _RECORD = struct.Struct(">BBBBBHIdddd8s")
 CANCEL_REQUESTED, SUSPECT = 1, 2
 
@@ -34,6 +37,14 @@ class Record(msgspec.Struct):
     def cancel_requested(self) -> bool:
         """Whether somebody asked a running task to stop."""
         return bool(self.flags & CANCEL_REQUESTED)
+
+
+def priority_of(envelope: Envelope, record: Record | None) -> int:
+    """The priority that a task has now: it may have been revised since its submission. The score says it; a negative
+    one, of a task that has no place in its lane yet, is -1 less the priority, and 0 says nothing."""
+    if record is None or record.score == 0:
+        return envelope.priority
+    return int(-record.score) - 1 if record.score < 0 else 9 - int(record.score) // STRIDE
 
 
 def decode_record(raw: bytes) -> Record:

@@ -17,6 +17,7 @@ from laneway.model.envelope import Envelope
 from laneway.model.record import AttemptError, Record
 from laneway.model.settlement import Settlement
 from laneway.model.states import State
+from laneway.ports.browse import Browse
 from laneway.ports.notes import NoteStore
 from laneway.ports.workers import WorkerBook
 
@@ -196,6 +197,11 @@ class TaskStore(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace that the queue is in."""
+        ...
+
+    @property
+    def browse(self) -> Browse:
+        """Lists of tasks."""
         ...
 
     @property

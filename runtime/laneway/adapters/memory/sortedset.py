@@ -58,6 +58,14 @@ class SortedSet:
         end = len(self._order) - offset
         return self._order[max(0, end - n) : max(0, end)][::-1]
 
+    def score(self, member: bytes) -> float | None:
+        """The score of a member; None when it is not there."""
+        return self._scores.get(member)
+
+    def entries(self) -> list[tuple[float, bytes]]:
+        """All members as (score, member), in order."""
+        return list(self._order)
+
     def members(self) -> list[bytes]:
         """All members, in order."""
         return [member for _, member in self._order]

@@ -104,7 +104,7 @@ def beat(reply: list[Any]) -> Beat:
     return Beat(status, reply[1], reply[2], split_ids(reply[3]), split_ids(reply[4]))
 
 
-def _envelope(raw: bytes, rec: Record | None) -> Envelope:
+def read_envelope(raw: bytes, rec: Record | None) -> Envelope:
     """The envelope; of one that can't be read, what the record knows."""
     try:
         return decode_stored(raw)
@@ -120,7 +120,7 @@ def view(id_: bytes, envelope: bytes, record: bytes, scheduled: int, errors: byt
         return None
     rec = decode_record(record) if record else None
     state = rec.state if rec else (State.SCHEDULED if scheduled else State.QUEUED)
-    return TaskView(id_, state, _envelope(envelope, rec), rec, decode_errors(errors), result or None)
+    return TaskView(id_, state, read_envelope(envelope, rec), rec, decode_errors(errors), result or None)
 
 
 def stats(reply: list[Any], config: QueueConfig) -> QueueStats:
