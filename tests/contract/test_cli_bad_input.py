@@ -78,7 +78,7 @@ CASES: list[tuple[list[str], int, str]] = [
     (["task", "show", "z" * 23], 2, "a task id has only the characters 0-9 and a-v"),
     (["task", "show", ID[:-1] + "9"], 2, "this text is not how one ends"),
     (["task", "show", ID], 3, f"queue default/orders has no task {ID}"),
-    (["task", "cancel"], 2, "Missing argument 'ID...'"),
+    (["task", "cancel"], 2, "say which: IDs, or --all, or some by --state"),
     (["task", "wait", ID, "--timeout", "forever"], 2, "must be a duration of whole h, m, s and ms"),
     # dead
     (["dead", "list", "--limit", "0"], 2, "0 is not in the range x>=1"),

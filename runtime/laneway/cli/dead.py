@@ -13,9 +13,11 @@ from laneway.cli.exits import Exit, Failure
 from laneway.cli.groups import CommandGroup
 from laneway.cli.options import json_option, queue_options, yes_option
 from laneway.cli.output import ago, print_json, print_table, progress
-from laneway.cli.params import TASK_ID
+from laneway.cli.params import TASK_BYTES, TASK_ID
+from laneway.cli.session import Session, on_api
 from laneway.cli.target import Target, interruptible, on_queue, reading, resolve
 from laneway.cli.task import known, show_answer
+from laneway.cli.where import Where, place_options
 from laneway.model.states import State
 
 if TYPE_CHECKING:
@@ -111,35 +113,33 @@ def _row(task: TaskAnswer) -> tuple[object, ...]:
 
 @dead.command()
 @click.argument("id", type=TASK_ID)
-@queue_options
-@json_option
-def show(id: bytes, redis: str | None, queue: str | None, namespace: str | None, cluster: bool, as_json: bool) -> int:
+@place_options
+def show(id: str, where: Where) -> int:
     """Show one dead letter with the error of each attempt.
 
     \b
     Examples:
       laneway dead show 06gmhl2oq4k1u8bn5d3ti98 -q orders
     """
-    target = resolve(redis, queue, namespace, cluster)
 
-    async def work(store: TaskStore, config: QueueConfig) -> int:
-        answer = await known(store, config, target, id)
+    async def work(session: Session) -> int:
+        answer = await known(session, id)
         if answer.state != State.DEAD.label:
             raise Failure(
                 Exit.NOT_FOUND,
                 f"task {answer.id} is no dead letter, it is {answer.state}: see laneway task show",
             )
-        show_answer(answer, as_json)
+        show_answer(session, answer)
         return Exit.OK
 
-    return on_queue(target, work)
+    return on_api(where, work)
 
 
 def _choice_options(command: _F) -> _F:
     """Options and arguments of the commands that change dead letters."""
     for option in reversed(
         (
-            click.argument("ids", type=TASK_ID, nargs=-1, metavar="[ID...]"),
+            click.argument("ids", type=TASK_BYTES, nargs=-1, metavar="[ID...]"),
             click.option("--all", "every", is_flag=True, help="All dead letters."),
             click.option("--limit", type=click.IntRange(1), help="The newest so many of those chosen.  [default: all]"),
             filter_options,

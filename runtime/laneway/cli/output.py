@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -16,6 +17,38 @@ if TYPE_CHECKING:
 
 #: The width of tables that go to a file or pipe, where there is no terminal to fit.
 PIPE_WIDTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The form in which a command writes what it found."""
+
+    format: Literal["table", "json", "yaml"] = "table"
+
+    @property
+    def for_people(self) -> bool:
+        """Whether it is drawn."""
+        return self.format == "table"
+
+    def write(self, value: Any, draw: Callable[[], object]) -> None:
+        """Writes ``value`` as JSON or YAML, or calls ``draw`` for people."""
+        if self.for_people:
+            draw()
+        else:
+            self.data(value)
+
+    def data(self, value: Any) -> None:
+        """One document of JSON (a line) or YAML."""
+        print_json(value) if self.format == "json" else print_yaml(value)
+
+
+def print_yaml(value: Any) -> None:
+    """One document of YAML on standard output."""
+    import msgspec
+    import yaml
+
+    plain = msgspec.to_builtins(value, builtin_types=())
+    click.echo("---\n" + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -58,6 +58,24 @@ def moment(text: str) -> datetime:
     return when
 
 
+def when(text: str) -> datetime:
+    """A time with its zone, or so long ago. Raises ValueError."""
+    try:
+        span = seconds(text)
+    except ValueError:
+        try:
+            return moment(text)
+        except ValueError as error:
+            raise ValueError(f"{error}; or how long ago, such as 30m or 2h") from None
+    return datetime.now(UTC) - timedelta(seconds=min(span, 3.2e9))
+
+
+def task_id(text: str) -> str:
+    """The text of a task id. Raises ValueError."""
+    id_bytes(text)
+    return text
+
+
 def redis_url(text: str) -> str:
     """A URL that a Redis client takes. Raises ValueError."""
     if lacks := redis_url_lacks(text):
@@ -97,16 +115,38 @@ def key_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def service(text: str) -> Any:
+    """The Service of NAMESPACE/SERVICE. Raises ValueError."""
+    from laneway.cli.portforward import service
+
+    return service(text)
+
+
+def url(text: str) -> str:
+    """The address of a gateway. Raises ValueError."""
+    from laneway.client.http_calls import gateway_url
+    from laneway.errors import ConfigError
+
+    try:
+        return gateway_url(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
 def _name(text: str) -> str:
     return dns_label(text, "it")
 
 
 SECONDS = Checked("duration", seconds)
 MOMENT = Checked("time", moment)
-TASK_ID = Checked("id", id_bytes)
+WHEN = Checked("time", when)
+TASK_ID = Checked("id", task_id)
+TASK_BYTES = Checked("id", id_bytes)
 REDIS_URL = Checked("url", redis_url)
 KAFKA = Checked("host:port", kafka_servers)
 APP = Checked("package.module:app", app_path)
 KEY_VALUE = Checked("name=value", key_value)
 NAME = Checked("name", _name)
+URL = Checked("url", url)
+SERVICE = Checked("namespace/service", service)
 PORT = click.IntRange(0, 65_535)

@@ -7,33 +7,22 @@ from typing import TYPE_CHECKING
 import click
 
 from laneway.cli.exits import Exit
-from laneway.cli.options import json_option, queue_options
-from laneway.cli.output import console, print_json, span, table
+from laneway.cli.output import console, span, table
 from laneway.cli.params import SECONDS
-from laneway.cli.target import Target, on_queue, reading, resolve
+from laneway.cli.session import Session, on_api
+from laneway.cli.where import Where, place_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from laneway.gateway.bodies import StatsAnswer
-    from laneway.model.config import QueueConfig
-    from laneway.ports.store import TaskStore
+    from laneway.client.http_answers import Stats
 
 
 @click.command()
 @click.option("--watch", "-w", is_flag=True, help="Refresh until Ctrl-C; with --json, a line each time.")
 @click.option("--every", type=SECONDS, default=1.0, help="How often --watch refreshes.  [default: 1s]")
-@queue_options
-@json_option
-def stats(
-    watch: bool,
-    every: float,
-    redis: str | None,
-    queue: str | None,
-    namespace: str | None,
-    cluster: bool,
-    as_json: bool,
-) -> int:
+@place_options
+def stats(watch: bool, every: float, where: Where) -> int:
     """Show a queue's lanes, states and workers.
 
     Drift is the number of submitted tasks less those in all states; anything but 0 is a fault of Laneway.
@@ -46,43 +35,33 @@ def stats(
     """
     if every < 0.1:
         raise click.UsageError(f"--every must be 0.1 s or more, not {every:g} s")
-    target = resolve(redis, queue, namespace, cluster)
 
-    async def work(store: TaskStore, config: QueueConfig) -> int:
+    async def work(session: Session) -> int:
         if watch:
-            await (_stream(store, target, every) if as_json else _live(store, target, every))
+            await (_live(session, every) if session.out.for_people else _stream(session, every))
             return Exit.OK
-        answer = await _now(store, target)
-        if as_json:
-            print_json(answer)
-        else:
-            console().print(draw(target, answer))
+        answer = await session.client.stats()
+        session.out.write(answer.raw, lambda: console().print(draw(session.name, answer)))
         return Exit.OK
 
     try:
-        return on_queue(target, work)
+        return on_api(where, work)
     except KeyboardInterrupt:
         if watch:
             return Exit.OK  # the way a watch ends
         raise
 
 
-async def _now(store: TaskStore, target: Target) -> StatsAnswer:
-    from laneway.gateway.views import stats_answer
-
-    return stats_answer(target.queue, await reading(store.stats()))
-
-
-async def _stream(store: TaskStore, target: Target, every: float) -> None:
+async def _stream(session: Session, every: float) -> None:
     import asyncio
 
     while True:
-        print_json(await _now(store, target))
+        session.out.data((await session.client.stats()).raw)
         await asyncio.sleep(every)
 
 
-async def _live(store: TaskStore, target: Target, every: float) -> None:
-    """Redraws until interrupted; while Redis is away it says so and tries on."""
+async def _live(session: Session, every: float) -> None:
+    """Redraws until interrupted; while the queue can't be reached it says so and tries on."""
     import asyncio
 
     from rich.console import Group
@@ -91,24 +70,24 @@ async def _live(store: TaskStore, target: Target, every: float) -> None:
 
     from laneway.errors import Unavailable
 
-    last: RenderableType = draw(target, await _now(store, target))
+    last: RenderableType = draw(session.name, await session.client.stats())
     with Live(last, console=console(), screen=False, auto_refresh=False) as live:
         while True:
             await asyncio.sleep(every)
             try:
-                last = draw(target, await _now(store, target))
+                last = draw(session.name, await session.client.stats())
                 live.update(last, refresh=True)
             except Unavailable as error:
                 live.update(Group(last, Text(str(error), "red")), refresh=True)
 
 
-def draw(target: Target, answer: StatsAnswer) -> RenderableType:
+def draw(name: str, answer: Stats) -> RenderableType:
     """A queue's numbers as tables, in few lines, so that a live view fits its terminal."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    head = Text.assemble("queue ", (target.name, "bold"), f" at {answer.at.astimezone():%H:%M:%S}, ")
+    head = Text.assemble("queue ", (name, "bold"), f" at {answer.at.astimezone():%H:%M:%S}, ")
     head.append(f"drift {answer.drift:,}", "green" if answer.drift == 0 else "bold red")
     if answer.drift:
         head.append(" (must be 0)", "bold red")

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
 from laneway.cli.exits import Exit
-from laneway.cli.options import json_option, queue_options
-from laneway.cli.output import print_json
 from laneway.cli.params import KEY_VALUE, MOMENT, SECONDS
-from laneway.cli.target import Target, on_queue, resolve
+from laneway.cli.session import Session, on_api
+from laneway.cli.where import Where, place_options
 from laneway.errors import OutcomeUnknown
-
-if TYPE_CHECKING:
-    from laneway.model.config import QueueConfig
-    from laneway.ports.store import TaskStore
-    from laneway.submit import NewTask
 
 
 @click.command()
@@ -54,76 +48,91 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", type=KEY_VALUE, multiple=True, metavar="NAME=VALUE", help="A label.")
 @click.option("--wait/--no-wait", default=False, help="Wait until it has ended, and show it.")
 @click.option("--wait-timeout", type=SECONDS, help="Wait so long at most.  [default: without end]")
-@queue_options
-@json_option
+@click.option(
+    "--run",
+    metavar="NAME",
+    help="With --file: what tells this submission from others, in the place of the file's path; "
+    "standard input can be resumed by it, too.",
+)
+@click.option("--no-resume", is_flag=True, help="With --file: submit every line anew, also those of an earlier run.")
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="With --file: wait while the queue is away, full or over its rate, instead of giving up.",
+)
+@click.option("--fail-fast", is_flag=True, help="With --file: stop at the first line that is refused.")
+@place_options
 def submit(
-    redis: str | None,
-    queue: str | None,
-    namespace: str | None,
-    cluster: bool,
+    where: Where,
     file: BinaryIO | None,
     wait: bool,
     wait_timeout: float | None,
-    as_json: bool,
+    run: str | None,
+    no_resume: bool,
+    keep_going: bool,
+    fail_fast: bool,
     **given: Any,
 ) -> int:
     """Submit a task of TYPE, or a file of tasks.
 
     Writes the task's id. With --file, options that are given hold for all lines that do not say otherwise;
-    lines that are refused are named, and the others are submitted.
+    lines that are refused are named with what would be right, and the others are submitted.
+
+    A file can be resumed: each line gets an idempotency key of the file's path, its number and its text, unless
+    it has a key or id of its own. So the same command again submits what is missing, and nothing twice.
 
     \b
     Examples:
       laneway submit thumbnail -q media --arg 'path="a.jpg"' --arg size=200
       laneway submit report -q media --payload '{"month": "2026-01"}' --lane low --at 2030-01-31T08:00:00Z
       laneway submit thumbnail -q media --arg 'path="a.jpg"' --key a.jpg --wait --wait-timeout 1m
-      laneway submit -q media -f tasks.jsonl
+      laneway submit -q media -f tasks.jsonl --keep-going
       find . -name '*.jpg' | jq -Rc '{type: "thumbnail", payload: {path: .}}' | laneway submit -q media -f -
     """  # fmt: skip
     if wait_timeout is not None and not wait:
         raise click.UsageError("--wait-timeout goes with --wait")
     _check_together(file, wait, given)
-    target = resolve(redis, queue, namespace, cluster)
+    of_files = {"--run": run, "--no-resume": no_resume, "--keep-going": keep_going, "--fail-fast": fail_fast}
+    if file is None and (without := [name for name, value in of_files.items() if value]):
+        raise click.UsageError(f"{without[0]} goes with --file")
+    if run is not None and no_resume:
+        raise click.UsageError("--run makes a submission that can be resumed; leave it out, or --no-resume")
     if file is not None:
-        from laneway.cli.submit_file import submit_file
+        from laneway.cli.submit_file import Manner, identity, submit_file
 
-        defaults = task_body(given)
+        manner = Manner(task_body(given), None if no_resume else identity(file, run), keep_going, fail_fast)
         stream = file
 
-        async def many(store: TaskStore, config: QueueConfig) -> int:
-            return await submit_file(store, stream, defaults, as_json)
+        async def many(session: Session) -> int:
+            return await submit_file(session.client, stream, manner, session.out)
 
-        return on_queue(target, many)
-    task = _read(task_body(given))
+        return on_api(where, many)
+    body = task_body(given)
+    _read(body)
 
-    async def one(store: TaskStore, config: QueueConfig) -> int:
-        return await _submit_one(store, config, target, task, wait, wait_timeout, as_json)
+    async def one(session: Session) -> int:
+        return await _submit_one(session, body, wait, wait_timeout)
 
-    return on_queue(target, one)
+    return on_api(where, one)
 
 
-async def _submit_one(
-    store: TaskStore, config: QueueConfig, target: Target, task: NewTask, wait: bool, patience: float | None,
-    as_json: bool,
-) -> int:  # fmt: skip
+async def _submit_one(session: Session, body: dict[str, Any], wait: bool, patience: float | None) -> int:
     from laneway.cli.task import wait_and_show
-    from laneway.submit import Submitter
 
     try:
-        receipt = await Submitter(store).submit(task)
+        answer = await session.client.submit_body(body)
     except OutcomeUnknown as error:
-        again = "" if task.key is not None else f": repeat it with --id {error.task_id}"
+        again = "" if "idempotencyKey" in body else f": repeat it with --id {error.task_id}"
         raise OutcomeUnknown(f"{error}{again}", error.task_id) from error
-    if receipt.duplicate:
-        click.echo(f"laneway submit: it was there already, as task {receipt.text}", err=True)
+    if answer.duplicate:
+        click.echo(f"laneway submit: it was there already, as task {answer.id}", err=True)
     if wait:
-        if not as_json:
-            click.echo(receipt.text)
-        return await wait_and_show(store, config, target, receipt.id, patience, as_json)
-    if as_json:
-        print_json({"id": receipt.text, "queue": target.queue, "duplicate": receipt.duplicate})
-    else:
-        click.echo(receipt.text)
+        if session.out.for_people:
+            click.echo(answer.id)
+        return await wait_and_show(session, answer.id, patience)
+    session.out.write(
+        {"id": answer.id, "queue": session.queue, "duplicate": answer.duplicate}, lambda: click.echo(answer.id)
+    )
     return Exit.OK
 
 
@@ -210,8 +219,8 @@ _OPTIONS = {
 }  # fmt: skip
 
 
-def _read(body: dict[str, Any]) -> NewTask:
-    """The task in a body. Raises UsageError naming the option that is wrong."""
+def _read(body: dict[str, Any]) -> None:
+    """Looks at a task before it is sent. Raises UsageError naming the option that is wrong."""
     import msgspec
 
     from laneway.gateway.intake import read_task
@@ -222,7 +231,7 @@ def _read(body: dict[str, Any]) -> NewTask:
     except (UnicodeError, msgspec.MsgspecError, OverflowError, RecursionError) as error:
         raise click.UsageError(f"the task can't be sent as JSON: {error}") from None
     try:
-        return read_task(raw)
+        read_task(raw)
     except Problem as problem:
         texts = [_in_options(error.field, error.message) for error in problem.body.errors or ()]
         raise click.UsageError("; ".join(texts) or str(problem)) from None

@@ -1,64 +1,109 @@
-"""Submitting a file of tasks as it is read: JSON lines in, one answer per line out."""
+"""Submitting a file of tasks as it is read: JSON lines in, one answer per line out, in constant memory."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 import msgspec
 
 from laneway.cli.exits import Exit, exit_of, one_line
-from laneway.cli.output import print_json, progress
+from laneway.cli.output import Output, progress
 from laneway.cli.target import interruptible, why
-from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
+from laneway.client.http import BATCH, HttpClient
+from laneway.client.http_answers import Submitted
+from laneway.errors import LanewayError, OutcomeUnknown, Refused, Unavailable
 from laneway.gateway.intake import read_task
 from laneway.gateway.problems import Problem
-from laneway.ports.store import TaskStore
-from laneway.submit import NewTask, Receipt, Submitter
+from laneway.kit.ids import id_text, new_task_id
 
 #: What one read takes at most; a pipe gives what is there, so that a slow writer's tasks do not wait.
 CHUNK = 1_048_576
 #: A line may have at most so many bytes: payloads are 1 MiB by default, and JSON may double them.
 MAX_LINE = 32 * 1_048_576
+#: What one call sends at most, unless a single line has more; a gateway takes 16 MiB.
+MAX_CALL = 8 * 1_048_576
 #: How many refused lines are named for people.
 SHOWN = 20
+#: How long to wait before lines are sent again that the queue could not take (s): at least, and at most.
+_SHORTEST, _LONGEST = 0.05, 30.0
 
 _SEVEREST = (Exit.UNKNOWN, Exit.UNAVAILABLE, Exit.REFUSED, Exit.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a file is submitted. ``defaults`` are for lines that do not say otherwise; ``identity`` is what tells this
+    submission from others (None: its lines get no keys)."""
+
+    defaults: Mapping[str, Any]
+    identity: str | None
+    keep_going: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One task. ``id`` is its own, or that which it got here (``ours``) so that a lost answer can be asked for again."""
+
+    number: int
+    raw: bytes
+    id: str = ""
+    ours: bool = False
+
+
+def identity(file: BinaryIO, run: str | None) -> str | None:
+    """What tells this submission of a file from others: its name, else the file's whole path; None for a pipe."""
+    if run is not None:
+        return f"run {run}"
+    name = getattr(file, "name", None)
+    return f"file {Path(name).resolve()}" if isinstance(name, str) and _size(file) is not None else None
 
 
 class _Ledger:
     """What became of each line."""
 
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
+    def __init__(self, out: Output) -> None:
+        self.out = out
         self.accepted = 0
         self.duplicates = 0
         self.refused: Counter[str] = Counter()
         self.codes: set[Exit] = set()
-        self.unsent_from = 0
+        self.done_to = 0
 
-    def taken(self, line: int, receipt: Receipt) -> None:
-        if receipt.duplicate:
+    def taken(self, line: _Line, answer: Submitted) -> None:
+        duplicate = answer.duplicate and not line.ours
+        if duplicate:
             self.duplicates += 1
         else:
             self.accepted += 1
-        if self.as_json:
-            print_json({"line": line, "id": receipt.text, "duplicate": receipt.duplicate})
+        if not self.out.for_people:
+            self.out.data({"line": line.number, "id": answer.id, "duplicate": duplicate})
 
     def refuse(self, line: int, kind: str, message: str, code: Exit, id: str = "") -> None:
         """``id``: the id to submit the line with again, when its outcome is unknown."""
         self.refused[kind] += 1
         self.codes.add(code)
-        if self.as_json:
+        if not self.out.for_people:
             answer = {"line": line, "error": kind, "message": one_line(message)}
-            print_json({**answer, "id": id} if id else answer)
+            self.out.data({**answer, "id": id} if id else answer)
         elif self.refused.total() <= SHOWN:
             click.echo(f"laneway submit: line {line}: {one_line(message)}", err=True)
+
+    def failed(self, line: _Line, error: LanewayError) -> None:
+        code = exit_of(error)
+        # A wrong line is no wrong use of the command: the other lines went in.
+        code = Exit.FAILED if code is Exit.USAGE else code
+        self.refuse(line.number, why(error), str(error), code, line.id if isinstance(error, OutcomeUnknown) else "")
 
     def exit(self) -> Exit:
         """The severest of what went wrong."""
@@ -74,81 +119,138 @@ class _Ledger:
         return ", ".join(parts)
 
 
-async def submit_file(store: TaskStore, file: BinaryIO, defaults: dict[str, Any], as_json: bool) -> int:
-    """Submits the tasks in ``file``; ``defaults`` are for lines that do not say otherwise.
-
-    Stops at the first batch that Redis does not answer. Returns the exit code.
-    """
-    submitter, ledger = Submitter(store), _Ledger(as_json)
-    with interruptible(), progress(_size(file), "submitting", "bytes") as bar:
-        for first, lines, size in _batches(file):
-            if not await _submit_lines(submitter, ledger, first, lines, defaults):
-                break
-            bar.update(bar.task_ids[0], advance=size)
-    if ledger.unsent_from:
-        click.echo(f"laneway submit: stopped; lines after {ledger.unsent_from} were not read", err=True)
-    if as_json:
-        sys.stdout.flush()
-    else:
+async def submit_file(client: HttpClient, file: BinaryIO, manner: Manner, out: Output) -> int:
+    """Submits the tasks in ``file``. Stops at the first batch that the queue can't be reached for, unless it is to
+    keep going; Ctrl-C stops it between two batches or within one, whose lines a second run finds there. Returns the
+    exit code."""
+    ledger = _Ledger(out)
+    sender = _Sender(client, manner, ledger)
+    whole = False
+    try:
+        with interruptible(), progress(_size(file), "submitting", "bytes") as bar:
+            for first, lines, size in _batches(file):
+                if not await sender.send(first, lines):
+                    break
+                ledger.done_to = first + len(lines) - 1
+                bar.update(bar.task_ids[0], advance=size)
+            else:
+                whole = True
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        again = "the same command goes on from there" if manner.identity else "what is in stays in"
+        click.echo(f"laneway submit: {ledger.summary()}, up to line {ledger.done_to:,}; {again}", err=True)
+        raise
+    if not whole:
+        click.echo(f"laneway submit: stopped; lines after {ledger.done_to:,} were not read", err=True)
+    if out.for_people:
         click.echo(ledger.summary())
+    else:
+        sys.stdout.flush()
     return ledger.exit()
 
 
-async def _submit_lines(
-    submitter: Submitter, ledger: _Ledger, first: int, lines: list[bytes], defaults: dict[str, Any]
-) -> bool:
-    """Submits one batch of lines. False: Redis is away, and going on is no use."""
-    tasks: list[NewTask] = []
-    numbers: list[int] = []
-    for number, line in enumerate(lines, first):
-        if not line.strip():
-            continue
-        try:
-            tasks.append(_task(line, defaults))
-            numbers.append(number)
-        except Problem as problem:
-            ledger.refuse(number, problem.kind.name, str(problem).replace("the body", "the line"), Exit.FAILED)
-    results: list[Receipt | LanewayError] = []
-    if tasks:
-        try:
-            results = await submitter.submit_many(tasks)
-        except Unavailable as error:
-            results = [error] * len(tasks)
-    away = False
-    for number, result in zip(numbers, results, strict=True):
-        if isinstance(result, Receipt):
-            ledger.taken(number, result)
-            continue
-        away = away or isinstance(result, Unavailable | OutcomeUnknown)
-        code = exit_of(result)
-        # A wrong line is no wrong use of the command: the other lines went in.
-        code = Exit.FAILED if code is Exit.USAGE else code
-        again = result.task_id if isinstance(result, OutcomeUnknown) else ""
-        ledger.refuse(number, why(result), str(result), code, again)
-    if away:
-        ledger.unsent_from = first + len(lines) - 1
-    return not away
+class _Sender:
+    """Sends lines by batches that the gateway takes."""
+
+    def __init__(self, client: HttpClient, manner: Manner, ledger: _Ledger) -> None:
+        self._client, self._manner, self._ledger = client, manner, ledger
+
+    async def send(self, first: int, lines: list[bytes]) -> bool:
+        """Sends lines, of which the first has the number ``first``. False: going on is no use, or not wanted."""
+        left = self._read(first, lines)
+        clean = not self._ledger.refused or not self._manner.fail_fast
+        for batch in _calls(left) if clean else ():
+            away = await self._deliver(batch)
+            if away is None and not (self._manner.fail_fast and self._ledger.refused):
+                continue
+            self._ledger.done_to = first + len(lines) - 1
+            if away is not None:
+                for line in left[left.index(batch[-1]) + 1 :]:
+                    self._ledger.failed(line, away)
+            else:
+                self._ledger.done_to = batch[-1].number
+            return False
+        if not clean:
+            self._ledger.done_to = first - 1
+        return clean
+
+    def _read(self, first: int, lines: list[bytes]) -> list[_Line]:
+        found = []
+        for number, raw in enumerate(lines, first):
+            if not raw.strip():
+                continue
+            try:
+                found.append(_task(number, raw, self._manner))
+            except Problem as problem:
+                text = str(problem).replace("the body", "the line")
+                self._ledger.refuse(number, problem.kind.name, text, Exit.FAILED)
+        return found
+
+    async def _deliver(self, batch: Sequence[_Line]) -> LanewayError | None:
+        """Sends one batch, again and again what is refused for now when it is to keep going; why it is no use."""
+        waiting = list(batch)
+        while True:
+            results = await self._client.submit_raw([line.raw for line in waiting])
+            later: list[tuple[_Line, LanewayError]] = []
+            for line, result in zip(waiting, results, strict=True):
+                if isinstance(result, Submitted):
+                    self._ledger.taken(line, result)
+                elif self._manner.keep_going and isinstance(result, Refused | OutcomeUnknown):
+                    later.append((line, result))
+                else:
+                    self._ledger.failed(line, result)
+            if not later:
+                away = (r for r in results if isinstance(r, Unavailable | OutcomeUnknown))
+                return None if self._manner.keep_going else next(away, None)
+            waits = [error.retry_after for _, error in later if isinstance(error, Refused)]
+            waiting = [line for line, _ in later]
+            await asyncio.sleep(min(_LONGEST, max(_SHORTEST, min(waits, default=1.0))))
 
 
-def _task(line: bytes, defaults: dict[str, Any]) -> NewTask:
-    """The task of one line. Raises Problem."""
-    if not defaults:
-        return read_task(line)
+def _task(number: int, raw: bytes, manner: Manner) -> _Line:
+    """The task of one line, as it is sent. Raises Problem for what is no task at all; what is wrong with one the
+    gateway says, which may be newer than this."""
     try:
-        value = msgspec.json.decode(line)
+        value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return read_task(line)  # which says what is wrong
+        value = None
     if not isinstance(value, dict):
-        return read_task(line)
+        read_task(raw)  # which says what is wrong
+        raise Problem("invalid-task", "a task must be a JSON object with at least a type")
     own = {name: field for name, field in value.items() if field is not None}
-    merged = {**defaults, **own}
-    if "labels" in defaults and isinstance(own.get("labels"), dict):
-        merged["labels"] = {**defaults["labels"], **own["labels"]}
+    merged = {**manner.defaults, **own}
+    if "labels" in manner.defaults and isinstance(own.get("labels"), dict):
+        merged["labels"] = {**manner.defaults["labels"], **own["labels"]}
     # A line's own due time, of either kind, replaces the one that the options gave.
     for name, other in (("delay", "runAt"), ("runAt", "delay")):
         if name in own and other not in own:
             merged.pop(other, None)
-    return read_task(msgspec.json.encode(merged))
+    ours = False
+    if "id" not in merged and "idempotencyKey" not in merged:
+        if manner.identity is not None:
+            merged["idempotencyKey"] = _key(manner, number, raw)
+        else:
+            merged["id"], ours = id_text(new_task_id()), True
+    return _Line(number, msgspec.json.encode(merged), str(merged.get("id", "")), ours)
+
+
+def _key(manner: Manner, number: int, raw: bytes) -> str:
+    """The idempotency key of a line: another file, number, type or text makes another task."""
+    told = [str(manner.identity), str(number), str(manner.defaults.get("type", "")), ""]
+    return "line:" + hashlib.blake2b("\0".join(told).encode() + raw.strip(), digest_size=20).hexdigest()
+
+
+def _calls(lines: Sequence[_Line]) -> Iterator[list[_Line]]:
+    """Lines in pieces that one call may have."""
+    batch: list[_Line] = []
+    size = 0
+    for line in lines:
+        if batch and (len(batch) == BATCH or size + len(line.raw) > MAX_CALL):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line.raw) + 1
+    if batch:
+        yield batch
 
 
 def _batches(file: BinaryIO) -> Iterator[tuple[int, list[bytes], int]]:

@@ -42,14 +42,17 @@ class Target:
         return f"{self.namespace}/{self.queue}"
 
 
-def resolve(redis: str | None, queue: str | None, namespace: str | None, cluster: bool) -> Target:
-    """The queue that the options, the environment and a running ``laneway up`` mean, in this order.
+def resolve(
+    redis: str | None, queue: str | None, namespace: str | None, cluster: bool, *, quiet: bool = False
+) -> Target:
+    """The queue that the options, the environment and a running ``laneway up`` mean, in this order. That it is one of
+    the latter is told, unless ``quiet``.
 
     Raises:
         click.UsageError: no queue is named, and it does not follow from what runs.
         ConfigError: a setting of Redis in the environment is wrong.
     """
-    up = _running_up() if redis is None else None
+    up = running_up() if redis is None else None
     if up is not None:
         namespace = namespace or up.namespace
         if queue is None and len(up.queues) == 1:
@@ -62,7 +65,7 @@ def resolve(redis: str | None, queue: str | None, namespace: str | None, cluster
             names = "; no laneway up runs in this folder"
         raise click.UsageError(f"say which queue: --queue NAME, or LANEWAY_QUEUE in the environment{names}")
     namespace = namespace or DEFAULT_NAMESPACE
-    if up is not None:
+    if up is not None and not quiet:
         click.echo(f"laneway: using queue {namespace}/{queue} of the laneway up in this folder", err=True)
     return Target(_server(redis, cluster, up), queue, namespace)
 
@@ -75,7 +78,7 @@ def resolve_role(options: dict[str, Any]) -> dict[str, Any]:
         ConfigError: a setting of a server in the environment is wrong.
     """
     redis, namespace = options["redis"], options["namespace"]
-    up = _running_up() if redis is None else None
+    up = running_up() if redis is None else None
     server = _server(redis, options["cluster"], up)
     if up is not None:
         click.echo(f"laneway: using the Redis of the laneway up in this folder, {server.address}", err=True)
@@ -100,7 +103,7 @@ def named_servers(redis: str | None, kafka: str | None) -> tuple[RedisServer | N
     return server, KafkaServer.from_env(os.environ, bootstrap=kafka)
 
 
-def _server(redis: str | None, cluster: bool, up: _Up | None) -> RedisServer:
+def _server(redis: str | None, cluster: bool, up: Up | None) -> RedisServer:
     if up is None:
         return RedisServer.from_env(os.environ, url=redis or DEFAULT_REDIS, cluster=cluster)
     if up.environment:
@@ -110,8 +113,9 @@ def _server(redis: str | None, cluster: bool, up: _Up | None) -> RedisServer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Up:
-    """``environment``: its Redis also needs what LANEWAY_REDIS_* of the environment says, such as a password."""
+class Up:
+    """A ``laneway up`` that runs. ``environment``: its Redis also needs what LANEWAY_REDIS_* of the environment says,
+    such as a password."""
 
     redis: str
     namespace: str
@@ -120,12 +124,12 @@ class _Up:
     environment: bool = False
 
 
-def _running_up() -> _Up | None:
+def running_up() -> Up | None:
     """What the ``laneway up`` of this folder says of itself; None when none runs."""
     try:
         said = json.loads(UP_FILE.read_text("utf-8"))
         pid = int(said["pid"])
-        up = _Up(
+        up = Up(
             str(said["redis"]), str(said["namespace"]), [str(q) for q in said["queues"]],
             bool(said.get("cluster")), bool(said.get("environment")),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from laneway.cli.output import ago, clock, print_drawn, safe, span
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from laneway.gateway.bodies import AttemptErrorBody, TaskAnswer
+    from laneway.client.http_answers import AttemptError, Moment, TaskDetail
 
 STYLES = {
     "queued": "cyan",
@@ -25,24 +25,27 @@ STYLES = {
 }
 
 
-def print_task(task: TaskAnswer) -> None:
+def print_task(task: TaskDetail) -> None:
     """Draws all that is known of a task on standard output."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.text import Text
 
     parts: list[RenderableType] = [_facts(task)]
-    parts += _section("payload", _pretty(task.payload))
+    if task.history:
+        parts += _section("history", "\n".join(_moment(moment) for moment in task.history))
+    hidden = "(not shown: the credential lacks the permission payloads)"
+    parts += _section("payload", hidden if task.redacted else _pretty(task.payload))
     for error in task.errors:
         parts += _section(_error_title(error), safe(error.traceback or error.message).rstrip(), "red")
     if task.state == "succeeded":
-        parts += _section("result", _pretty(task.result))
+        parts += _section("result", hidden if task.redacted else _pretty(task.result))
     style = STYLES.get(task.state, "")
     title = Text.assemble(("task ", ""), (task.id, "bold"), " ", (task.state, f"bold {style}"))
     print_drawn(Panel(Group(*parts), title=title, title_align="left", border_style=style, padding=(0, 1)))
 
 
-def _facts(task: TaskAnswer) -> RenderableType:
+def _facts(task: TaskDetail) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
@@ -54,6 +57,16 @@ def _facts(task: TaskAnswer) -> RenderableType:
         ("submitted", f"{clock(task.submitted_at)} ({ago(task.submitted_at)})"),
         (f"{task.state} since", f"{clock(task.state_since)} ({ago(task.state_since)})"),
     ]
+    if task.ended_at and task.ended_at != task.state_since:
+        rows.append(("ended", f"{clock(task.ended_at)} ({ago(task.ended_at)})"))
+    if task.waits is not None:
+        rows.append(("waited, ran", f"{span(task.waits.wait_seconds)}, {span(task.waits.run_seconds)}"))
+    if task.worker:
+        rows.append(("worker", task.worker))
+    if task.progress is not None:
+        rows.append(("progress", f"{task.progress.fraction:.0%} {task.progress.message} ({ago(task.progress.at)})"))
+    if task.logs is not None and task.logs.lines:
+        rows.append(("log lines", f"{task.logs.lines:,}; see laneway task logs"))
     if task.run_at:
         rows.append(("due", clock(task.run_at)))
     if task.tenant:
@@ -80,13 +93,19 @@ def _facts(task: TaskAnswer) -> RenderableType:
     return grid
 
 
-def _attempts(task: TaskAnswer) -> str:
+def _moment(moment: Moment) -> str:
+    attempt = f" (attempt {moment.attempt})" if moment.attempt else ""
+    detail = f": {' '.join(moment.detail.split())}" if moment.detail else ""
+    return safe(f"{clock(moment.at)} {moment.what}{attempt}{detail}")
+
+
+def _attempts(task: TaskDetail) -> str:
     crashes = f", {task.crashes} of them ended with the worker's death" if task.crashes else ""
     most = f" of {task.max_attempts}" if task.max_attempts else " (the worker decides how many there may be)"
     return f"{task.attempts}{most}{crashes}"
 
 
-def _error_title(error: AttemptErrorBody) -> str:
+def _error_title(error: AttemptError) -> str:
     number = f"attempt {error.attempt}: " if error.attempt else ""
     where = f" on {error.worker}" if error.worker else ""
     message = f": {error.message}" if error.traceback and error.message else ""

@@ -229,7 +229,7 @@ class HttpClient:
     async def task_page(self, cursor: str | None = None, **filters: Any) -> a.TaskPage:
         """One page of tasks. ``filters`` are those of the API, in Python's names: state, lane, type, tenant, label,
         created_from, created_to, ended_from, ended_to, error, q, sort, limit. Raises InvalidRequest."""
-        return await self._get(a.TaskPage, "GET", self.path("tasks"), query=_filters(filters) | {"cursor": cursor})
+        return await self._get(a.TaskPage, "GET", self.path("tasks"), query=filter_query(filters) | {"cursor": cursor})
 
     async def tasks(self, **filters: Any) -> AsyncIterator[a.TaskItem]:
         """All tasks that are meant, page by page; ``filters`` as of :meth:`task_page`."""
@@ -253,11 +253,11 @@ class HttpClient:
 
     async def dead_page(self, cursor: str | None = None, **filters: Any) -> a.TaskPage:
         """One page of dead letters, newest first; ``filters`` as of :meth:`task_page`, and ``fingerprint``."""
-        return await self._get(a.TaskPage, "GET", self.path("dead"), query=_filters(filters) | {"cursor": cursor})
+        return await self._get(a.TaskPage, "GET", self.path("dead"), query=filter_query(filters) | {"cursor": cursor})
 
     async def dead_groups(self, cursor: str | None = None, **filters: Any) -> a.DeadGroups:
         """Dead letters by error, most first."""
-        query = _filters(filters) | {"cursor": cursor}
+        query = filter_query(filters) | {"cursor": cursor}
         return await self._get(a.DeadGroups, "GET", self.path("dead", "groups"), query=query)
 
     async def dead_letter(self, id: str) -> a.TaskDetail:
@@ -373,8 +373,8 @@ def _new_ids(n: int) -> list[str]:
     return [id_text(raw) for raw in new_task_ids(n)]
 
 
-def _filters(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Filters as a query: several values as one text with commas, labels one by one."""
+def filter_query(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Filters, by Python's names, as the query that the API takes: several values are one text with commas."""
     query: dict[str, Any] = {}
     for name, value in filters.items():
         if name == "label":

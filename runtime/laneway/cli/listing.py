@@ -1,0 +1,75 @@
+"""Following a list of the API until enough is found, and saying how far the search is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from laneway.client.http_answers import TaskItem, TaskPage
+
+#: The largest page that the API gives.
+PAGE = 200
+
+
+@dataclass
+class Search:
+    """What a search found: ``more`` says that there may be others behind ``limit``."""
+
+    items: list[TaskItem] = field(default_factory=list)
+    scanned: int = 0
+    total: int | None = None
+    more: bool = False
+
+
+async def search(page: Callable[[str | None, int], Awaitable[TaskPage]], limit: int | None) -> Search:
+    """Follows pages until ``limit`` tasks are found (None: all). ``page`` gets a cursor and a size."""
+    found = Search()
+    with searching() as told:
+        async for got in pages(page, limit):
+            found.scanned += got.scanned
+            found.total = got.total if got.total is not None else found.total
+            found.items += got.items
+            found.more = got.next is not None
+            told(found.scanned, found.total, len(found.items))
+    if limit is not None and len(found.items) > limit:
+        found.more = True
+        del found.items[limit:]
+    return found
+
+
+async def pages(page: Callable[[str | None, int], Awaitable[TaskPage]], limit: int | None) -> AsyncIterator[TaskPage]:
+    """Pages until they have ``limit`` tasks together, or there are no more."""
+    cursor: str | None = None
+    n = 0
+    while True:
+        got = await page(cursor, PAGE if limit is None else min(PAGE, max(1, limit - n)))
+        n += len(got.items)
+        yield got
+        cursor = got.next
+        if cursor is None or (limit is not None and n >= limit):
+            return
+
+
+@contextmanager
+def searching() -> Iterator[Callable[[int, int | None, int], None]]:
+    """A line on a terminal's standard error that says how far a search is, gone at its end."""
+    shown = False
+
+    def told(scanned: int, total: int | None, found: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty():
+            of = f" of {total:,}" if total is not None else ""
+            sys.stderr.write(f"\r\x1b[Ksearched {scanned:,}{of}, found {found:,}")
+            sys.stderr.flush()
+            shown = True
+
+    try:
+        yield told
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

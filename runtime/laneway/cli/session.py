@@ -1,0 +1,191 @@
+"""A client command's connection: a gateway over HTTP, or the same API within this process over Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from laneway.cli.contexts import Context, load_contexts, token_of
+from laneway.cli.output import Output
+from laneway.cli.target import Target, opened, resolve, running_up
+from laneway.cli.where import Where
+from laneway.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from laneway.client.http import HttpClient
+
+#: How long a command repeats what a gateway can't take for now (s); a person waits for it.
+PATIENCE_S = 3.0
+#: How long the API within this process waits for Redis (s): the store itself gives up before.
+_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """``name``: the queue, and where it is when that is a gateway. ``local``: the API is within this process."""
+
+    client: HttpClient
+    name: str
+    local: bool
+    out: Output
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return self.client.queue
+
+
+def on_api(where: Where, work: Callable[[Session], Coroutine[Any, Any, int]], *, queue: bool = True) -> int:
+    """Runs ``work`` with a connection, and returns its exit code. ``queue`` False: it needs none."""
+    import asyncio
+
+    async def run() -> int:
+        async with connected(where, queue=queue) as session:
+            return await work(session)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def connected(where: Where, *, queue: bool = True) -> AsyncIterator[Session]:
+    """A connection to where the options mean.
+
+    Raises:
+        click.UsageError: no queue is named, and it does not follow from what is there.
+        ConfigError: a context, a setting or a credential is wrong.
+        Failure: there is no such queue (3), or no server (5).
+    """
+    context = _context(where)
+    async with AsyncExitStack() as stack:
+        if where.url or where.port_forward or (context is not None and "redis" not in context.settings):
+            yield await _gateway(stack, where, context, queue)
+        elif queue:
+            yield await _local(stack, _target(where, context), Output(where.format))
+        else:
+            yield await _local_queues(stack, where, context)
+
+
+def _context(where: Where) -> Context | None:
+    """The context that is meant by name, or by being in use where nothing else is said."""
+    if where.context is not None:
+        return load_contexts().get(where.context)
+    if where.url or where.port_forward or where.redis or where.cluster or running_up() is not None:
+        return None
+    contexts = load_contexts()
+    return contexts.get(contexts.current) if contexts.current is not None else None
+
+
+async def _gateway(stack: AsyncExitStack, where: Where, context: Context | None, queue: bool) -> Session:
+    from laneway.client.http import HttpClient
+
+    if context is not None and "namespace" in where.given:
+        raise click.UsageError("--namespace goes with --redis: a gateway serves the queues of one namespace")
+    url, place = await _address(stack, where, context)
+    token = _token(where, context)
+    verify = _verify(context) if context is not None else True
+    name = where.queue or (context.text("queue") if context is not None else None)
+    client = HttpClient(url, name or "", token=token, patience=PATIENCE_S, verify=verify)
+    stack.push_async_callback(client.close)
+    if queue and not name:
+        client.queue = name = await _only_queue(client)
+    return Session(client, f"{name} at {place}" if name else place, False, Output(where.format))
+
+
+async def _address(stack: AsyncExitStack, where: Where, context: Context | None) -> tuple[str, str]:
+    """The gateway's URL, and how messages name it."""
+    if where.url:
+        return where.url, where.url
+    if where.port_forward is None and context is not None and context.text("url"):
+        return str(context.text("url")), f"{context.text('url')} (context {context.name})"
+    from laneway.cli.portforward import forwarded, service
+
+    to = where.port_forward
+    if to is None:
+        assert context is not None
+        to = service(str(context.text("portForward")))
+    kube = context.text("kubeContext") if context is not None else None
+    url = await stack.enter_async_context(forwarded(to, kube))
+    return url, f"{to.namespace}/{to.service}"
+
+
+def _token(where: Where, context: Context | None) -> Any:
+    """The credential: that of the command line, else the context's, else the environment's."""
+    if where.token is not None and ("token" in where.given or context is None or context.credential == "none"):
+        return where.token
+    if context is None or context.credential == "none":
+        return None
+
+    async def got() -> str:
+        return await token_of(context) or ""
+
+    return got
+
+
+def _verify(context: Context) -> ssl.SSLContext | bool:
+    if context.settings.get("insecure"):
+        return False
+    import ssl
+
+    ca = context.text("caFile")
+    if ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"context {context.name} has the certificates {ca}, which can't be read: {error}") from error
+
+
+async def _only_queue(client: HttpClient) -> str:
+    names = [str(name) for name in (await client.index()).get("queues") or []]
+    if len(names) == 1:
+        return names[0]
+    there = f"; the gateway has {', '.join(names)}" if names else ""
+    raise click.UsageError(f"say which queue: --queue NAME, or LANEWAY_QUEUE in the environment{there}")
+
+
+def _target(where: Where, context: Context | None) -> Target:
+    if context is None:
+        return resolve(where.redis, where.queue, where.namespace, where.cluster)
+    return resolve(
+        str(context.text("redis")),
+        where.queue or context.text("queue"),
+        where.namespace or context.text("namespace"),
+        where.cluster or bool(context.settings.get("cluster")),
+    )
+
+
+async def _local(stack: AsyncExitStack, target: Target, out: Output) -> Session:
+    store, _ = await stack.enter_async_context(opened(target))
+    client = await _in_process(stack, {target.queue: store}, target.queue)
+    return Session(client, target.name, True, out)
+
+
+async def _local_queues(stack: AsyncExitStack, where: Where, context: Context | None) -> Session:
+    """The API over the queues of the ``laneway up`` in this folder, or the one queue that is named."""
+    up = running_up() if where.redis is None and context is None else None
+    if up is None or where.queue is not None:
+        return await _local(stack, _target(where, context), Output(where.format))
+    stores = {}
+    for name in up.queues:
+        target = resolve(None, name, where.namespace, where.cluster, quiet=True)
+        stores[name], _ = await stack.enter_async_context(opened(target))
+    client = await _in_process(stack, stores, up.queues[0] if up.queues else "")
+    return Session(client, "the laneway up in this folder", True, Output(where.format))
+
+
+async def _in_process(stack: AsyncExitStack, stores: dict[str, Any], queue: str) -> HttpClient:
+    from laneway.cli.inprocess import InProcess
+    from laneway.client.http import HttpClient
+    from laneway.gateway.app import build_app
+    from laneway.gateway.limits import GatewayLimits
+
+    app = build_app(stores, limits=GatewayLimits(deadline=_DEADLINE_S))
+    client = HttpClient("http://laneway", queue, patience=0.0, timeout=_DEADLINE_S + 5.0, transport=InProcess(app))
+    stack.push_async_callback(client.close)
+    return client
