@@ -183,6 +183,7 @@ def _routes(gateway: Gateway) -> list[Route]:
         },
     )
 
+    secured = gateway.access is not None and gateway.access.required
     public_index = msgspec.structs.replace(index, queues=[])
 
     async def openapi(request: Request) -> Response:
@@ -200,12 +201,19 @@ def _routes(gateway: Gateway) -> list[Route]:
         Row("GET", "/openapi.json", openapi, "", _OPENAPI),
         Row("GET", "/", root, "", _INDEX),
     ]
-    document = msgspec.json.encode(build_openapi(rows, [] if gateway.access and gateway.access.required else queues, gateway.limits))
+    document = msgspec.json.encode(build_openapi(rows, [] if secured else queues, gateway.limits, secured=secured))
     return [
         *(
             Route(
                 row.path,
-                endpoint(row.path, row.handler, gateway.http, row.permission, gateway.access, queried=row.doc.query is not None),
+                endpoint(
+                    row.path,
+                    row.handler,
+                    gateway.http,
+                    row.permission,
+                    gateway.access,
+                    queried=row.doc.query is not None,
+                ),
                 methods=[row.method],
             )
             for row in rows

@@ -17,7 +17,7 @@ from laneway.gateway.routing import ON_QUEUE, Content, Header, Row
 
 _REF = "#/components/schemas/{name}"
 #: What a request on a queue may be told by whoever checks its credential.
-_REFUSALS = ("unauthenticated", "forbidden", "too-many-failures")
+_REFUSALS = ("unauthenticated", "forbidden", "too-many-failures", "auth-unavailable")
 _TAGS = {
     "tasks": "submit tasks, look at them, change them",
     "dead letters": "tasks whose attempts are used up",

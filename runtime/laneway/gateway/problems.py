@@ -50,7 +50,7 @@ _TYPES = (
         "unauthenticated",
         401,
         "The request has no valid credential",
-        "Send `Authorization: Bearer TOKEN` with a key or token that is valid now; `WWW-Authenticate` says what is wrong.",
+        "Send `Authorization: Bearer TOKEN`, a key or token that is valid now; `WWW-Authenticate` says what is wrong.",
     ),
     ProblemType(
         "forbidden",
@@ -126,6 +126,7 @@ _TYPES = (
     ProblemType("internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."),
     ProblemType("queue-full", 503, "The queue is full", _AGAIN),
     ProblemType("unavailable", 503, "The queue can't be reached now", _AGAIN),
+    ProblemType("auth-unavailable", 503, "The credential can't be checked now", "Try again after `retryAfterMs`."),
     ProblemType("not-configured", 503, "The queue is not configured yet", "Apply its TaskQueue."),
     ProblemType("schema-too-new", 503, "The queue's data is newer than this gateway", "Upgrade the gateway."),
     ProblemType(

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
 from laneway.gateway.addressed import front_of, task_id_of, unknown_task
+from laneway.gateway.auth.audit import audit_note
+from laneway.gateway.auth.identity import Identity, identity_of, require_unbound, submitting_tenant, visible
 from laneway.gateway.bodies import (
     Accepted,
     BatchAnswer,
@@ -90,6 +92,8 @@ class TaskRoutes:
         try:
             key = _key(request)
             task = read_task(await read_body(request, self._limits.max_body), key, _trace(request))
+            task.tenant = submitting_tenant(identity_of(request), task.tenant)
+            audit_note(request, type=task.type, lane=task.lane, tenant=task.tenant)
         except Problem as problem:
             front.refused(problem)
             raise
@@ -98,6 +102,7 @@ class TaskRoutes:
             request.scope[TRACE] = task.trace
         if not isinstance(result, Receipt):
             raise _submit_problem(result, task)
+        audit_note(request, id=result.text, duplicate=result.duplicate)
         headers = {"Location": f"/api/v1/queues/{front.name}/tasks/{result.text}"}
         if result.duplicate:
             states = await _states(front, [result.id])
@@ -113,6 +118,7 @@ class TaskRoutes:
                 raise invalid([FieldError("Idempotency-Key", message)])
             raw = await read_body(request, self._limits.max_batch_body)
             read = read_batch(raw, self._limits.max_batch, _trace(request))
+            read = [_for_tenant(identity_of(request), entry) for entry in read]
         except Problem as problem:
             front.refused(problem)
             raise
@@ -127,9 +133,10 @@ class TaskRoutes:
                 items.append(BatchItem(entry.kind.status, problem=entry.body))
             else:
                 items.append(_item(*next(answers), states))
-        _raise_if_away(results, items)
         accepted = sum(item.status == 201 for item in items)
         duplicates = sum(item.status == 200 for item in items)
+        audit_note(request, accepted=accepted, duplicates=duplicates, refused=len(items) - accepted - duplicates)
+        _raise_if_away(results, items)
         return json_response(BatchAnswer(accepted, duplicates, len(items) - accepted - duplicates, items))
 
     async def cancel(self, request: Request) -> Response:
@@ -138,6 +145,9 @@ class TaskRoutes:
         text, id = request.path_params["id"], task_id_of(request)
         config = await front.config()
         (before,) = await front.ask(front.store.get([id]))
+        # A task's tenant never changes, so what is seen here still holds when it is cancelled.
+        if before is not None and not visible(identity_of(request), before.envelope.tenant):
+            raise unknown_task(front, text)
         (outcome,) = await front.ask(front.store.cancel([id]), changes=True)
         if outcome == "unknown":
             raise unknown_task(front, text)
@@ -152,7 +162,18 @@ class TaskRoutes:
     async def stats(self, request: Request) -> Response:
         """GET .../stats"""
         front = front_of(self._fronts, request)
+        require_unbound(request)
         return json_response(stats_answer(front.name, await front.ask(front.store.stats())))
+
+
+def _for_tenant(identity: Identity, entry: NewTask | Problem) -> NewTask | Problem:
+    """A task of a batch with the tenant that it gets, or why it gets none."""
+    if isinstance(entry, NewTask):
+        try:
+            entry.tenant = submitting_tenant(identity, entry.tenant)
+        except Problem as problem:
+            return problem
+    return entry
 
 
 def _item(task: NewTask, result: Receipt | LanewayError, states: dict[bytes, str]) -> BatchItem:

@@ -188,6 +188,37 @@ CATALOGUE: tuple[MetricDef, ...] = (
         "laneway_event_gaps_total", "counter", "Times that a listener was told that it missed events", _QUEUE, "gateway"
     ),
     MetricDef(
+        "laneway_auth_requests_total",
+        "counter",
+        "Requests that needed a credential, by what they were known by (key, oidc, tokenreview; of those refused: none,"
+        " key, token) and outcome: ok, missing, malformed, invalid, expired, revoked, limited, unavailable",
+        ("auth", "outcome"),
+        "gateway",
+    ),
+    MetricDef(
+        "laneway_auth_denied_total",
+        "counter",
+        "Requests of credentials without the permission that the route needs",
+        ("permission",),
+        "gateway",
+    ),
+    MetricDef(
+        "laneway_auth_source_failing",
+        "gauge",
+        "1 while a source of credentials fails: keys (a broken file; those read last hold), an OpenID Connect issuer,"
+        " or tokenreview",
+        ("source",),
+        "gateway",
+    ),
+    MetricDef("laneway_auth_keys", "gauge", "API keys in force, expired and revoked ones included", (), "gateway"),
+    MetricDef(
+        "laneway_audit_lost_total",
+        "counter",
+        "Lines that could not be written to the file of the log of changes",
+        (),
+        "gateway",
+    ),
+    MetricDef(
         "laneway_process_up",
         "gauge",
         "Whether a worker process answers to its supervisor (with more than one process)",

@@ -115,5 +115,5 @@ def forbidden(identity: Identity, wanted: Permission) -> Problem:
     roles = ", ".join(role for role, permissions in GRANTS.items() if wanted in permissions)
     return Problem(
         "forbidden",
-        f"{identity.name} is {identity.role}, which lacks {wanted.value!r}: use a credential with one of the roles {roles}",
+        f"{identity.name} is {identity.role}, which lacks {wanted.value!r}: use a credential with a role of {roles}",
     )

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from laneway.kit.quantities import DURATION_PATTERN, duration_ms
 from laneway.model.manifests.base import API_VERSION, Duration, Model, Rule, Size
 from laneway.model.manifests.connections import Kafka, Redis
+from laneway.model.manifests.gatewayauth import GatewayAuth
 from laneway.model.manifests.parts import LaneName, OwnerMetadata, Rate, TenantName, each_once, list_map
 from laneway.model.manifests.pods import Image, PodSettings, Resources
 
@@ -159,8 +160,23 @@ class Idempotency(Model):
     )
 
 
+_REVIEW_RULE = (
+    "auth.tokenReview needs pod.serviceAccountName: a service account that may create tokenreviews (the chart's value"
+    " tokenReview grants it)"
+)
+
+
 class Gateway(Model):
     """The pods that take submissions by HTTP, and the Service before them."""
+
+    RULES = (
+        Rule(
+            "!has(self.auth) || !has(self.auth.tokenReview) || (has(self.pod) && has(self.pod.serviceAccountName)"
+            " && self.pod.serviceAccountName != '')",
+            _REVIEW_RULE,
+            at=".pod",
+        ),
+    )
 
     replicas: int = Field(default=1, ge=0, le=100, description="Pods. 0: none, and the Service leads nowhere.")
     resources: Resources | None = Field(default=None, description="What each asks for and may use.")
@@ -168,6 +184,17 @@ class Gateway(Model):
         default="ClusterIP", description="The type of the Service."
     )
     pod: PodSettings | None = Field(default=None, description="Where and as whom they run.")
+    auth: GatewayAuth = Field(
+        default_factory=GatewayAuth,
+        description="Who may use the HTTP API. Absent: who has one of the keys that the operator puts into the Secret"
+        " <queue>-gateway-keys.",
+    )
+
+    @model_validator(mode="after")
+    def _reviews_need_an_account(self) -> Self:
+        if self.auth.tokenReview is not None and not (self.pod and self.pod.serviceAccountName):
+            raise ValueError(_REVIEW_RULE)
+        return self
 
 
 class Poller(Model):
