@@ -31,12 +31,14 @@ asks for, together with the usual `process_*` metrics. Times are in seconds, siz
 
 _HAPPENED = ("laneway_tasks_", "laneway_outcomes_", "laneway_records_")
 _GROUPS = (
-    ("What happened to tasks", lambda m: m.name.startswith(_HAPPENED)),
+    ("What happened to tasks", lambda m: m.name.startswith(_HAPPENED) and m.roles != "poller"),
     ("How long it took", lambda m: m.kind == "histogram" and "http" not in m.name and "batch" not in m.name),
-    ("A queue now", lambda m: m.kind == "gauge" and m.labels[0] == "queue"),
-    ("The gateway", lambda m: "http" in m.name or "batch" in m.name),
+    ("A queue now", lambda m: m.kind == "gauge" and m.labels[:1] == ("queue",)),
+    ("What the poller does", lambda m: m.roles == "poller"),
+    ("Who uses the gateway", lambda m: m.name.startswith(("laneway_auth_", "laneway_audit_"))),
+    ("The gateway", lambda m: m.roles == "gateway"),
     ("Several worker processes", lambda m: m.labels == ("process",)),
-    ("Every process", lambda m: m.labels == ("service",)),
+    ("Every process", lambda m: m.roles == "all"),
 )
 
 

@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs_metrics import page
 from laneway.adapters.queue_metrics import MAX_AGE, QueueCollector
+from laneway.gateway.auth.counts import AuthCounts
 from laneway.gateway.crew import CrewCollector
 from laneway.gateway.endpoint import HttpMetrics
+from laneway.gateway.events import EventMetrics
 from laneway.kit.health import Health
 from laneway.kit.health_metrics import HealthCollector
 from laneway.kit.metrics import (
@@ -21,11 +23,13 @@ from laneway.kit.metrics import (
     OTHER,
     RUN_BUCKETS,
     WAIT_BUCKETS,
+    BuildInfo,
     LabelCap,
     Timer,
     new_registry,
 )
 from laneway.kit.task_metrics import TaskMetrics
+from laneway.kit.tend_metrics import TendCounts, TendMetrics
 from laneway.ports.store import LaneStats, QueueStats, WorkerStats
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +66,10 @@ def test_every_metric_of_the_catalogue_is_collected_and_no_other() -> None:
             HttpMetrics(),
             HealthCollector(Health()),
             CrewCollector([], {}),
+            TendMetrics(TendCounts("")),
+            BuildInfo(),
+            EventMetrics(),
+            AuthCounts(),
         )
         for family in collector.describe()
     ]
@@ -244,4 +252,6 @@ def test_http_requests_with_a_made_up_method_do_not_make_new_labels() -> None:
 
 def test_labels_of_the_catalogue_are_only_bounded_ones() -> None:
     bounded = {"queue", "lane", "type", "reason", "state", "method", "route", "status", "service", "process"}
+    bounded |= {"kind", "outcome", "version", "python"}
+    bounded |= {"auth", "permission", "source"}
     assert {label for metric in BY_NAME.values() for label in metric.labels} <= bounded

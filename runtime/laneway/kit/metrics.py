@@ -7,13 +7,15 @@ with :func:`new_registry` and registers the collectors of its role.
 
 from __future__ import annotations
 
+import platform
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 #: Stands for every label value over the cap on distinct ones.
@@ -91,6 +93,43 @@ CATALOGUE: tuple[MetricDef, ...] = (
         "Kafka records that could not be read and were set aside",
         _QUEUE,
         "worker",
+    ),
+    MetricDef(
+        "laneway_promotions_total",
+        "counter",
+        "Scheduled tasks whose time came: promoted to their lane, or expired since they were not started in time",
+        ("queue", "outcome"),
+        "poller",
+    ),
+    MetricDef(
+        "laneway_tasks_returned_total",
+        "counter",
+        "Tasks taken back from workers: of dead ones (dead_worker), or not started in time (overdue)",
+        ("queue", "reason"),
+        "poller",
+    ),
+    MetricDef("laneway_workers_lost_total", "counter", "Workers that were declared dead", _QUEUE, "poller"),
+    MetricDef("laneway_tasks_purged_total", "counter", "Ended tasks forgotten past what is kept", _QUEUE, "poller"),
+    MetricDef(
+        "laneway_dispatches_total",
+        "counter",
+        "Tasks given to Kafka: published, or failed (they go back)",
+        ("queue", "outcome"),
+        "poller",
+    ),
+    MetricDef(
+        "laneway_events_relayed_total",
+        "counter",
+        "Events of the outbox that the log has taken",
+        ("queue", "kind"),
+        "poller",
+    ),
+    MetricDef(
+        "laneway_events_lost_total",
+        "counter",
+        "Events that gave way since the outbox was full; followers are told of the gap",
+        _QUEUE,
+        "poller",
     ),
     MetricDef(
         "laneway_queue_wait_seconds",
@@ -232,6 +271,7 @@ CATALOGUE: tuple[MetricDef, ...] = (
         ("process",),
         "worker",
     ),
+    MetricDef("laneway_build_info", "gauge", "Always 1; the labels say what runs here", ("version", "python"), "all"),
     MetricDef(
         "laneway_service_failures_total",
         "counter",
@@ -317,7 +357,22 @@ def new_registry() -> CollectorRegistry:
     """A registry for this process, with the process's own CPU, memory and file descriptors in it."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    registry.register(BuildInfo())
     return registry
+
+
+class BuildInfo(Collector):
+    """Which version this is."""
+
+    def describe(self) -> Iterator[Metric]:
+        """The family without samples."""
+        yield gauge_family("laneway_build_info", [])
+
+    def collect(self) -> Iterator[Metric]:
+        """One sample, always 1."""
+        from laneway import __version__
+
+        yield gauge_family("laneway_build_info", [((__version__, platform.python_version()), 1.0)])
 
 
 def counter_family(name: str, rows: Iterable[tuple[Sequence[str], float]]) -> Metric:

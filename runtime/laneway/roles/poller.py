@@ -14,6 +14,7 @@ from laneway.gateway.watch import QueueWatch
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.kit.service import Service
+from laneway.kit.tend_metrics import TendCounts, TendMetrics
 from laneway.model.config import QueueConfig
 from laneway.model.servers import KafkaServer, RedisServer
 from laneway.model.topics import Topics
@@ -23,6 +24,7 @@ from laneway.roles.process import configured, refuse, run_role
 from laneway.roles.source_watch import source_changed
 from laneway.roles.stores import make_store
 from laneway.tend.dispatcher import Dispatcher
+from laneway.tend.historian import Historian
 from laneway.tend.janitor import Janitor
 from laneway.tend.promoter import Promoter
 from laneway.tend.reaper import Reaper
@@ -53,7 +55,11 @@ def run_poller(options: PollerOptions) -> int:
 
 
 def build_services(
-    options: PollerOptions, config: QueueConfig, stores: list[RedisStore], health: Health
+    options: PollerOptions,
+    config: QueueConfig,
+    stores: list[RedisStore],
+    health: Health,
+    counts: TendCounts | None = None,
 ) -> list[Service]:
     """The poller's duties, each with a store of its own where it waits on the queue. In the order to start them;
     they stop in the opposite order, so that the reaper and the relay outlive what makes work for them.
@@ -77,24 +83,30 @@ def build_services(
         events = KafkaEventLog(options.kafka, topics)
         if config.source == "kafka":
             publisher = KafkaTaskPublisher(options.kafka, topics)
-            services.append(Dispatcher(new_store(), publisher, health=health))
+            services.append(Dispatcher(new_store(), publisher, health=health, counts=counts))
     elif config.source == "kafka":
         raise ConfigError(f"queue {options.queue} dispatches by Kafka: name its brokers with --kafka HOST:PORT")
     name = f"{options.namespace}/{options.queue}"
+    kept = new_store()
+    historian = Historian(kept, kept.history, lambda: relay.leading, health=health)
+    relay = Relay(new_store(), events, name, health=health, counts=counts, on_relayed=historian.count)
     return [
-        Relay(new_store(), events, name, health=health),
-        Janitor(new_store(), health=health),
-        Reaper(new_store(), health=health),
-        Promoter(new_store(), health=health),
+        historian,  # (stops after the relay, whose last events it counts)
+        relay,
+        Janitor(new_store(), health=health, counts=counts),
+        Reaper(new_store(), health=health, counts=counts),
+        Promoter(new_store(), health=health, counts=counts),
         *services,
     ]
 
 
 async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
-        health, queues = Health(), QueueCollector()
+        health, queues, counts = Health(), QueueCollector(), TendCounts(options.queue)
         try:
-            await serve_ops(stack, options.metrics_host, options.metrics_port, health, [queues], stop)
+            await serve_ops(
+                stack, options.metrics_host, options.metrics_port, health, [queues, TendMetrics(counts)], stop
+            )
             store, counted = (
                 make_store(options.redis, options.queue, options.namespace, cluster=options.cluster) for _ in range(2)
             )
@@ -108,7 +120,7 @@ async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
                 await watch.start()
                 stack.push_async_callback(watch.stop)
             while True:
-                other = await _serve(options, config, store, health, stop)
+                other = await _serve(options, config, store, health, counts, stop)
                 if other is None:
                     break
                 _log.info("the queue's tasks come from elsewhere now", queue=options.queue, source=other.source)
@@ -120,7 +132,12 @@ async def _poll(options: PollerOptions, stop: asyncio.Event) -> int:
 
 
 async def _serve(
-    options: PollerOptions, config: QueueConfig, store: RedisStore, health: Health, stop: asyncio.Event
+    options: PollerOptions,
+    config: QueueConfig,
+    store: RedisStore,
+    health: Health,
+    counts: TendCounts,
+    stop: asyncio.Event,
 ) -> QueueConfig | None:
     """Does its duties for as long as the queue's source stays; returns the configuration that names another, or None
     when told to stop. Raises ConfigError as :func:`build_services`."""
@@ -132,7 +149,7 @@ async def _serve(
                 await each.close()
 
         stack.push_async_callback(close_stores)
-        for service in build_services(options, config, stores, health):
+        for service in build_services(options, config, stores, health, counts):
             await service.start()
             stack.push_async_callback(service.stop)
         kafka = KafkaServer.of(options.kafka).bootstrap if options.kafka else "no"

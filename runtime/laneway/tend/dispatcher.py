@@ -10,6 +10,7 @@ from laneway.kit.health import Health
 from laneway.kit.ids import id_text
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
+from laneway.kit.tend_metrics import TendCounts
 from laneway.model.record import AttemptError, encode_error
 from laneway.model.settlement import Kind, Settlement
 from laneway.ports.log import TaskPublisher, Unpublished
@@ -36,11 +37,13 @@ class Dispatcher(Service):
         *,
         health: Health | None = None,
         on_batch: Callable[[int, int], None] | None = None,
+        counts: TendCounts | None = None,
     ) -> None:
         super().__init__("dispatcher", health=health)
         self._store = store
         self._publisher = publisher
         self._on_batch = on_batch
+        self._counts = counts or TendCounts("")
         self._away = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(_UNDER_WAY)
@@ -79,6 +82,8 @@ class Dispatcher(Service):
 
     async def _publish(self, tasks: list[tuple[bytes, int, Claimed]]) -> None:
         failed = await self._publisher.publish(tasks)
+        self._counts.dispatched += len(tasks) - len(failed)
+        self._counts.unpublished += len(failed)
         if not failed:
             self._away = 0
             return

@@ -6,6 +6,7 @@ from laneway.errors import LanewayError
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
+from laneway.kit.tend_metrics import TendCounts
 from laneway.ports.store import TaskStore
 
 _log = get_logger(__name__)
@@ -19,9 +20,10 @@ _SWEEP_EVERY = 10  # rounds
 class Janitor(Service):
     """A round each second: pages of trimming, and every tenth round a sweep over the tenants that wait."""
 
-    def __init__(self, store: TaskStore, *, health: Health | None = None) -> None:
+    def __init__(self, store: TaskStore, *, health: Health | None = None, counts: TendCounts | None = None) -> None:
         super().__init__("janitor", health=health, allowed_silence=30.0)
         self._store = store
+        self._counts = counts or TendCounts("")
         self._cursor = ""
 
     async def run(self) -> None:
@@ -38,7 +40,8 @@ class Janitor(Service):
     async def _trim(self) -> None:
         more = True
         while more and not self.stopping:
-            _, more = await self._store.trim(_TRIM_PAGE)
+            purged, more = await self._store.trim(_TRIM_PAGE)
+            self._counts.purged += purged
             self.touch()
 
     async def _sweep(self) -> None:

@@ -6,6 +6,7 @@ from laneway.errors import LanewayError
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
+from laneway.kit.tend_metrics import TendCounts
 from laneway.ports.store import TaskStore
 
 _log = get_logger(__name__)
@@ -19,9 +20,10 @@ _PAGE = 100
 class Reaper(Service):
     """Ticks four times a second. Any number of reapers may run; each page is one atomic script."""
 
-    def __init__(self, store: TaskStore, *, health: Health | None = None) -> None:
+    def __init__(self, store: TaskStore, *, health: Health | None = None, counts: TendCounts | None = None) -> None:
         super().__init__("reaper", health=health)
         self._store = store
+        self._counts = counts or TendCounts("")
 
     async def run(self) -> None:
         while await self.pause(_INTERVAL):
@@ -30,6 +32,9 @@ class Reaper(Service):
                     got = await self._store.reap(_GAP_MS, _PAGE)
                     self.touch()
                     if got.workers or got.returned or got.overdue:
+                        self._counts.workers_lost += got.workers
+                        self._counts.taken_from_dead += got.returned
+                        self._counts.overdue += got.overdue
                         _log.warning("reaped", workers=got.workers, returned=got.returned, overdue=got.overdue)
                     if not got.more:
                         break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +14,7 @@ from laneway.kit.health import Health
 from laneway.kit.ids import id_text, id_texts
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
+from laneway.kit.tend_metrics import TendCounts
 from laneway.model.envelope import payload_object
 from laneway.model.events import EVENT_SCHEMA, GAP, Event, EventTasks
 from laneway.model.record import AttemptError
@@ -69,9 +71,23 @@ def told(payload: bytes) -> object:
 class Relay(Service):
     """Holds the relay's lease while it runs; another one takes over within seconds when it is gone."""
 
-    def __init__(self, store: TaskStore, log: EventLog, queue: str, *, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        store: TaskStore,
+        log: EventLog,
+        queue: str,
+        *,
+        health: Health | None = None,
+        counts: TendCounts | None = None,
+        on_relayed: Callable[[Sequence[OutboxEntry], Mapping[int, str]], None] | None = None,
+    ) -> None:
+        """``on_relayed`` hears of entries that were told and removed, with the lanes' names by number."""
         super().__init__("relay", health=health)
+        #: Whether it held the lease when it last looked.
+        self.leading = False
+        self._on_relayed = on_relayed
         self._store = store
+        self._counts = counts or TendCounts("")
         self._events = log
         self._queue = queue
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -83,19 +99,21 @@ class Relay(Service):
                 self.touch()
                 await self.pause(0 if moved >= _BATCH else _IDLE)
             except LanewayError as error:
+                self.leading = False
                 # The entries stay where they are; the outbox counts their bytes and slows submissions in the end.
                 _log.warning("the log can't take events now", error=str(error))
                 self.touch()
                 await self.pause(1.0)
 
     async def _round(self) -> int:
-        if not await self._store.lease_relay(self._owner, _LEASE_MS):
+        self.leading = await self._store.lease_relay(self._owner, _LEASE_MS)
+        if not self.leading:
             await self.pause(1.0)
             return 0
         entries, gap = await self._store.outbox(_BATCH)
         if not entries:
             return 0
-        names = {lane.n: lane.name for lane in (await self._store.config()).lanes}
+        names = await self._lane_names(entries)
         records = [(entry.entry, _encode(self._event(entry, names))) for entry in entries]
         if gap:
             marker = Event(
@@ -108,8 +126,22 @@ class Relay(Service):
         await self._events.append("events", records)
         if await self._store.relayed(self._owner, entries, gap) < 0:
             _log.warning("lost the relay's lease; another relay goes on")
+            self.leading = False
             return 0
+        if self._on_relayed is not None:
+            self._on_relayed(entries, names)
+        for entry in entries:
+            self._counts.events[entry.kind] += len(entry.tasks)
+        self._counts.events_lost += gap
         return len(entries)
+
+    async def _lane_names(self, entries: list[OutboxEntry]) -> dict[int, str]:
+        """The lanes' names by number; the configuration is read anew when a lane is not among those known."""
+        wanted = {lane for entry in entries for _, lane, _ in entry.tasks}
+        names = {lane.n: lane.name for lane in (await self._store.config()).lanes}
+        if wanted - names.keys():
+            names = {lane.n: lane.name for lane in (await self._store.config(reload=True)).lanes}
+        return names
 
     def _event(self, entry: OutboxEntry, names: dict[int, str]) -> Event:
         groups: dict[tuple[int, int], list[bytes]] = {}
@@ -148,6 +180,7 @@ class Relay(Service):
         )
 
     async def on_stop(self) -> None:
+        self.leading = False
         try:
             await self._store.lease_relay(self._owner, 0)
         except LanewayError as error:
