@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check crds bench bench-peers parts-up parts-down images bench-operator e2e
+.PHONY: help setup demo up test check crds bench bench-peers parts-up parts-down images bench-operator e2e dashboard
 
 help:        ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ check: $(STAMP)  ## run the gates: format, lint, types, import layers, Lua heade
 crds: $(STAMP)  ## write the CRDs and the manifests' reference page from the models
 	$(BIN)/python hack/crds.py
 	$(BIN)/python hack/docs_manifests.py
+
+dashboard:   ## build the dashboard's pages from their sources (needs node 20 and its npm)
+	cd runtime/laneway/dashboard/web && npm ci && npm run build
 
 bench: $(STAMP)  ## measure throughput; the last line is one JSON object
 	$(BIN)/laneway bench throughput --json $(ARGS)
