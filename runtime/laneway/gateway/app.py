@@ -25,6 +25,7 @@ from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrou
 from laneway.gateway.events import EventMetrics, EventRoutes
 from laneway.gateway.front import QueueFront
 from laneway.gateway.limits import GatewayLimits
+from laneway.gateway.lists import ListRoutes
 from laneway.gateway.openapi import build_openapi
 from laneway.gateway.ops import ops_rows
 from laneway.gateway.queues import QueueRoutes
@@ -156,6 +157,7 @@ def _rows(gateway: Gateway) -> list[Row]:
     return [
         *WhoAmIRoutes().routes(),
         *TaskRoutes(gateway.fronts, gateway.limits).routes(),
+        *ListRoutes(gateway.fronts).routes(),
         *ShowRoutes(gateway.fronts).routes(),
         *QueueRoutes(gateway.fronts).routes(),
         *WorkerRoutes(gateway.fronts).routes(),

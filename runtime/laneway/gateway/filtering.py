@@ -1,0 +1,147 @@
+"""A filter of tasks as requests carry it: in a query, and in the JSON of a bulk action."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from laneway.gateway.auth.identity import Identity
+from laneway.gateway.bodies import FieldError
+from laneway.gateway.problems import Problem
+from laneway.gateway.query import bad_form, bad_query
+from laneway.kit.ids import ID_CHARS
+from laneway.model.config import QueueConfig
+from laneway.policy.filters import MOST_ERROR, MOST_VALUES, InvalidFilter, check_lanes, parse_filter, within_tenants
+from laneway.policy.listing import read_cursor, sort_of
+from laneway.ports.browse import LIST_ORDER, Filter, Position, Sort
+
+_LABELS = [state.label for state in LIST_ORDER]
+_STATE = "|".join(_LABELS)
+_STATES = f"one or more states, with commas between: {', '.join(_LABELS)}"
+_TIME = {"format": "date-time"}
+
+
+def _several(what: str) -> Meta:
+    return Meta(min_length=1, description=f"one or more {what}, with commas between (\\, for a comma in a name)")
+
+
+def _moment(what: str) -> Meta:
+    return Meta(
+        description=f"an RFC 3339 time with its zone, like 2030-01-31T08:00:00Z: only tasks that {what}",
+        extra_json_schema=_TIME,
+    )
+
+
+def _id_prefix() -> Meta:
+    return Meta(
+        pattern=rf"^[0-9a-v]{{1,{ID_CHARS}}}$",
+        description=f"how the task's id begins: up to {ID_CHARS} of the characters 0-9 and a-v",
+    )
+
+
+def _error() -> Meta:
+    return Meta(
+        min_length=1, max_length=MOST_ERROR, description=f"a text of 1 to {MOST_ERROR} characters in one of its errors"
+    )
+
+
+class FilterQuery(msgspec.Struct, rename="camel", kw_only=True):
+    """The parameters of a list that choose tasks. Lists with more of them build on this."""
+
+    state: Annotated[str, Meta(pattern=rf"^({_STATE})(,({_STATE}))*$", description=_STATES)] | None = None
+    lane: Annotated[str, _several("lanes")] | None = None
+    type: Annotated[str, _several("types")] | None = None
+    tenant: (
+        Annotated[str, Meta(description="one or more tenants, with commas between; empty: tasks that name none")] | None
+    ) = None
+    label: (
+        Annotated[
+            list[Annotated[str, Meta(pattern=r"^[^:]+:")]],
+            Meta(max_length=MOST_VALUES, description="name:value, once for each label that a task must have"),
+        ]
+        | None
+    ) = None
+    created_from: Annotated[str, _moment("were submitted then or later")] | None = None
+    created_to: Annotated[str, _moment("were submitted before then")] | None = None
+    ended_from: Annotated[str, _moment("ended then or later")] | None = None
+    ended_to: Annotated[str, _moment("ended before then")] | None = None
+    error: Annotated[str, _error()] | None = None
+    q: Annotated[str, _id_prefix()] | None = None
+
+
+_Names = list[Annotated[str, Meta(min_length=1)]]
+_NAMES = Meta(description=f"a list of at most {MOST_VALUES} names, or a text of names with commas between")
+
+
+class FilterBody(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """Which tasks are meant: all that is said must hold. The names are those of a list's query; where that takes
+    several values, a list of them may be given."""
+
+    state: (
+        Annotated[str | list[str], Meta(description=f"a list of states, or a text of them: {', '.join(_LABELS)}")]
+        | None
+    ) = None
+    lane: Annotated[str | _Names, _NAMES] | None = None
+    type: Annotated[str | _Names, _NAMES] | None = None
+    tenant: Annotated[str | list[str], _NAMES] | None = None
+    label: (
+        Annotated[
+            str | list[str] | dict[str, str],
+            Meta(description="an object of the labels that a task must have, or a list of name:value"),
+        ]
+        | None
+    ) = None
+    created_from: Annotated[str, _moment("were submitted then or later")] | None = None
+    created_to: Annotated[str, _moment("were submitted before then")] | None = None
+    ended_from: Annotated[str, _moment("ended then or later")] | None = None
+    ended_to: Annotated[str, _moment("ended before then")] | None = None
+    error: Annotated[str, _error()] | None = None
+    q: Annotated[str, _id_prefix()] | None = None
+
+
+_FIELDS = {field.name: field.encode_name for field in msgspec.structs.fields(FilterQuery)}
+
+
+def read_filter(given: FilterQuery | FilterBody, config: QueueConfig, identity: Identity) -> Filter:
+    """The filter, among the tasks that ``identity`` may see.
+
+    Raises:
+        Problem: invalid-query, or invalid-request for one that came as JSON, with each wrong field.
+    """
+    parts = {encoded: getattr(given, name) for name, encoded in _FIELDS.items()}
+    try:
+        wanted = parse_filter(parts)
+        check_lanes(wanted, config)
+    except InvalidFilter as error:
+        if isinstance(given, FilterQuery):
+            raise bad_query([FieldError(name, message) for name, message in error.errors]) from None
+        raise bad_form([FieldError(f"filter.{name}", message) for name, message in error.errors]) from None
+    return within_tenants(wanted, identity.tenants)
+
+
+def read_sort(text: str, wanted: Filter) -> Sort:
+    """The order of a list.
+
+    Raises:
+        Problem: invalid-query: there is none of this name for these states; it says which there are.
+    """
+    try:
+        return sort_of(text, wanted)
+    except ValueError as error:
+        raise bad_query([FieldError("sort", str(error))]) from None
+
+
+def read_position(cursor: str | None, wanted: Filter, sort: str, more: str = "") -> Position | None:
+    """Where a page begins.
+
+    Raises:
+        Problem: invalid-cursor.
+    """
+    if cursor is None:
+        return None
+    try:
+        return read_cursor(cursor, wanted, sort, more)
+    except ValueError as error:
+        raise Problem("invalid-cursor", str(error)) from None
