@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from servers import kafka_jars, kubernetes_build
+from servers import kafka_jars, kubernetes_build, prometheus
 from servers.redis import find_redis7, find_redis62
 
 
@@ -42,6 +42,7 @@ TOOLS = {
         f"Kubernetes {kubernetes_build.KUBERNETES}'s controllers",
         lambda: kubernetes_build.missing((*kubernetes_build.ENVTEST, "etcd", "kube-controller-manager")),
     ),
+    "prometheus": Part("Prometheus", prometheus.missing),
     "helm": Part(f"Helm {kubernetes_build.HELM}", lambda: kubernetes_build.missing(("helm",))),
 }
 """What else is real: programs that a test starts by itself."""
