@@ -18,7 +18,7 @@ from laneway.kit.ids import id_text, new_incarnation
 from laneway.kit.logs import get_logger
 from laneway.model.settlement import Settlement
 from laneway.ports.outcomes import Outcomes
-from laneway.ports.source import Source
+from laneway.ports.source import Exchange, Source
 from laneway.ports.store import Beat, TaskStore
 
 log = get_logger(__name__)
@@ -94,6 +94,7 @@ class Worker:
         self.on_progress: Callable[[], None] = lambda: None
         self._loop_task: asyncio.Task[None] | None = None
         self._tick_task: asyncio.Task[None] | None = None
+        self._ahead: asyncio.Task[Exchange] | None = None
         self.done = 0
         self._paced_at, self._paced_done, self._seen_pace = time.monotonic(), 0, 0.0
         self.stale = 0
@@ -250,29 +251,27 @@ class Worker:
 
     async def _loop(self) -> None:
         pause = 0.05
+        pending: list[Settlement] = []
+        want = 0
         while True:
-            if self._lost_lease.is_set():
-                await self._register()
-            self._news.clear()
-            self.on_progress()
-            pending = self._outcomes.batch()
-            want = 0 if self._stopping else max(0, self.settings.slots - self._executor.busy)
-            if not pending and not want:
-                if self._stopping and not self._executor.busy:
-                    return
-                await self._news.wait()
-                continue
-            began = time.perf_counter()
+            ahead, self._ahead = self._ahead, None
+            if ahead is None:
+                if self._lost_lease.is_set():
+                    await self._register()
+                pending, want = self._due(0)
+                if not pending and not want:
+                    if self._stopping and not self._executor.busy:
+                        return
+                    await self._news.wait()
+                    continue
             try:
-                got = await self._source.exchange(pending, want)
+                got = await (self._exchange(pending, want) if ahead is None else ahead)
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("redis is away, outcomes wait", waiting=len(pending), error=str(error))
                 await asyncio.sleep(pause * (0.5 + random.random()))
                 pause = min(pause * 2, 1.0)
                 continue
             pause = 0.05
-            if self._on_exchange:
-                self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
             if got.settled:
                 if self._on_answered is not None:
                     self._on_answered(pending, got.refused)
@@ -286,15 +285,23 @@ class Worker:
                 continue
             if got.status == "draining" and not self._stopping:
                 self.draining.set()
+            took = len(got.tasks)
+            if took and got.full and got.settled:
+                # There is more: the next call is on its way while these are started, so that Redis need not wait.
+                pending, want = self._due(took)
+                if pending or want:
+                    self._ahead = asyncio.create_task(self._exchange(pending, want), name="laneway-exchange")
+                    await asyncio.sleep(0)
             for task in got.tasks:
                 self._executor.start(task, got.now_ms)
+            if self._ahead is not None:
+                continue
             if not got.settled:
                 await asyncio.sleep(pause)
                 continue
-            if got.tasks and got.full:
-                # There is more: the next call is on its way while these run.
+            if took and got.full:
                 continue
-            if got.tasks or self._outcomes.fresh:
+            if took or self._outcomes.fresh:
                 # There is no more: handlers that end at once are settled by the next call.
                 await asyncio.sleep(0)
                 if self._outcomes.fresh:
@@ -303,10 +310,24 @@ class Worker:
                 continue  # perhaps that was the last: nothing else would tell
             if self._news.is_set():
                 continue  # that came meanwhile: a claim left waiting would only be taken back for it
-            if want > len(got.tasks):
+            if want > took:
                 # (While a handler runs, it may block this loop: then nothing is taken that nobody could start.)
                 self._source.listen(0 if self._executor.busy or got.again_ms >= 0 else want)
             await self._wait(got.again_ms)
+
+    def _due(self, taken: int) -> tuple[list[Settlement], int]:
+        """What to settle now, and how many slots are free when ``taken`` tasks are about to start."""
+        self._news.clear()
+        self.on_progress()
+        free = self.settings.slots - self._executor.busy - taken
+        return self._outcomes.batch(), 0 if self._stopping else max(0, free)
+
+    async def _exchange(self, pending: list[Settlement], want: int) -> Exchange:
+        began = time.perf_counter()
+        got = await self._source.exchange(pending, want)
+        if self._on_exchange:
+            self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
+        return got
 
     async def _wait(self, again_ms: int) -> None:
         """Waits for news, or until a lane that is at its rate may be asked again."""
@@ -334,7 +355,7 @@ class Worker:
         _, late = await asyncio.wait([self._loop_task], timeout=10.0)
         if late:
             log.error("not everything could be settled", waiting=len(self._outcomes))
-        for task in (self._loop_task, self._tick_task):
+        for task in (self._loop_task, self._ahead, self._tick_task):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)

@@ -24,7 +24,7 @@ class Exchange(msgspec.Struct):
 
     status: str
     now_ms: int
-    tasks: list[Claimed]
+    tasks: Sequence[Claimed]
     refused: dict[int, str]
     again_ms: int = -1
     settled: bool = True

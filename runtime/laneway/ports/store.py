@@ -51,7 +51,7 @@ class Turn(msgspec.Struct):
 
     status: str
     now_ms: int
-    tasks: list[Claimed]
+    tasks: Sequence[Claimed]
     refused: dict[int, str]
     again_ms: int = -1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from laneway.errors import UnknownTask
 from laneway.execute.executor import Executor
@@ -66,7 +66,7 @@ class Crew:
         if refused:
             raise AssertionError(f"nobody else could have these tasks, and yet their settlements were {refused}")
 
-    async def claim(self, want: int, slots: int) -> tuple[list[Claimed], int]:
+    async def claim(self, want: int, slots: int) -> tuple[Sequence[Claimed], int]:
         """Begins up to ``want`` tasks, once those that were cancelled have been asked to stop. Returns them, and in how
         many ms a lane that is at its rate may be asked again (-1: there is none).
 
@@ -87,7 +87,7 @@ class Crew:
             self.executor.start(task, turn.now_ms)
         return turn.tasks, turn.again_ms
 
-    async def _refuse_strangers(self, tasks: list[Claimed]) -> None:
+    async def _refuse_strangers(self, tasks: Sequence[Claimed]) -> None:
         types = {decode_stored(task.envelope).body.type: task for task in tasks}
         unknown = sorted(types.keys() - self._handlers.keys())
         if not unknown:

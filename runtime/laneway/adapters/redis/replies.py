@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 import msgspec
 
@@ -48,6 +48,38 @@ def claimed(head: bytes, envelope: bytes) -> Claimed:
     return Claimed(id_, int(fence), attempt, crashes, flags, envelope)
 
 
+class HandedOver(Sequence[Claimed]):
+    """The tasks of an answer, taken apart one by one when they are looked at: how many there are is known before, so
+    that a worker can ask for the next while it starts these. ``parts`` is head, envelope, head, envelope, ..."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts) // 2
+
+    def __iter__(self) -> Iterator[Claimed]:
+        it = iter(self._parts)
+        unpack = _HEAD.unpack
+        for head in it:
+            id_, fence, attempt, crashes, flags = unpack(head)
+            yield Claimed(id_, int(fence), attempt, crashes, flags, next(it))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    @overload
+    def __getitem__(self, at: int) -> Claimed: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Claimed]: ...
+
+    def __getitem__(self, at: int | slice) -> Claimed | list[Claimed]:
+        return list(self)[at]
+
+
 def turn(reply: list[Any]) -> Turn:
     """The answer of claim and turn."""
     status = reply[0].decode()
@@ -55,12 +87,7 @@ def turn(reply: list[Any]) -> Turn:
         return Turn(status, reply[1], [], {})
     n = reply[3]
     refused = {reply[4 + i] - 1: reply[5 + i].decode() for i in range(0, n, 2)} if n else {}
-    it = iter(reply[4 + n :])
-    unpack = _HEAD.unpack
-    tasks = []
-    for head in it:
-        id_, fence, attempt, crashes, flags = unpack(head)
-        tasks.append(Claimed(id_, int(fence), attempt, crashes, flags, next(it)))
+    tasks = HandedOver(reply[4 + n :]) if len(reply) > 4 + n else []
     return Turn(status, reply[1], tasks, refused, reply[2])
 
 
