@@ -145,7 +145,7 @@ async def test_every_role_works_in_a_pod_and_its_processes_have_the_pods_name(fl
         flow, "worker", worker_args("--processes", str(processes)), ports[1], env=pod_env(flow, ports[1])
     )
     gateway = await pod(
-        flow, "gateway", role("gateway", "--host", "0.0.0.0", "--port", str(ports[2])), ports[2],
+        flow, "gateway", role("gateway", "--host", "0.0.0.0", "--auth", "none", "--port", str(ports[2])), ports[2],
         env=pod_env(flow, 0),
     )  # fmt: skip
     for member in (poller, worker, gateway):
@@ -279,7 +279,8 @@ async def test_a_worker_older_than_the_data_says_so_and_that_it_must_be_upgraded
 async def test_a_gateway_answers_a_while_after_sigterm_and_is_not_ready_then(direct_flow: Flow) -> None:
     port = free_port()
     member = await pod(
-        direct_flow, "gateway", role("gateway", "--host", "0.0.0.0", "--port", str(port), "--linger", "2s"), port,
+        direct_flow, "gateway",
+        role("gateway", "--host", "0.0.0.0", "--auth", "none", "--port", str(port), "--linger", "2s"), port,
         env=pod_env(direct_flow, 0),
     )  # fmt: skip
     await answers(member, "/readyz", 200)

@@ -26,6 +26,11 @@ from laneway.cli.target import resolve_role
     show_envvar=True,
     help="How long to go on answering once told to stop, while /readyz says no.  [default: 5s in a cluster, else 0s]",
 )
+@click.option(
+    "--auth", metavar="FILE|none", envvar="LANEWAY_AUTH", show_envvar=True,
+    help="Who may use the API: a file of YAML or JSON (docs/reference/auth.md); none: everybody."
+    "  [default: none on loopback; elsewhere it must be said]",
+)  # fmt: skip
 @role_options
 def gateway(queues: tuple[str, ...], **options: Any) -> int:
     """Serve the HTTP API of queues.
@@ -34,6 +39,7 @@ def gateway(queues: tuple[str, ...], **options: Any) -> int:
     Examples:
       laneway gateway -q orders
       laneway gateway -q orders -q mail --redis redis://redis:6379 --port 8000
+      laneway gateway -q orders --host 0.0.0.0 --auth auth.yaml
     """
     from laneway.roles.gateway import GatewayOptions, run_gateway
 

@@ -19,6 +19,7 @@ from laneway.cli.gateway import gateway
 from laneway.cli.groups import CommandGroup
 from laneway.cli.health import health
 from laneway.cli.init import become_init
+from laneway.cli.keys import keys
 from laneway.cli.poller import poller
 from laneway.cli.stats import stats
 from laneway.cli.submit import submit
@@ -122,7 +123,7 @@ def main(settings: Settings, debug: bool) -> None:
     settings.debug = debug
 
 
-for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, health, version):
+for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, health, keys, version):
     main.add_command(_command)
 
 

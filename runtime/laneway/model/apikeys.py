@@ -129,13 +129,14 @@ def mint(
         role=role,
         tenants=list(tenants) if tenants is not None else None,
         payloads=payloads,
-        created=_stamp(now or datetime.now(UTC)),
-        expires=_stamp(expires) if expires else None,
+        created=stamp(now or datetime.now(UTC)),
+        expires=stamp(expires) if expires else None,
     )
     return key, entry
 
 
-def _stamp(when: datetime) -> str:
+def stamp(when: datetime) -> str:
+    """A time as the file has it."""
     return when.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from laneway.adapters.auth_files import load_auth
 from laneway.errors import ConfigError
 from laneway.gateway.app import build_app
+from laneway.gateway.auth.access import Access
+from laneway.gateway.auth.local import require_loopback
 from laneway.gateway.server import HttpServer
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.kit.tracing import start_tracing
+from laneway.model.auth import OPEN
 from laneway.model.servers import RedisServer
 from laneway.roles.process import refuse, run_role
 from laneway.roles.stores import make_store
@@ -24,7 +28,8 @@ _PATIENCE = 0.5
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
     """``port`` 0: any free one (it is logged). ``linger`` (s): how long it goes on answering after it was told to stop,
-    while ``/readyz`` says no already, so that nobody is sent here who would find it gone."""
+    while ``/readyz`` says no already, so that nobody is sent here who would find it gone. ``auth`` is what ``--auth``
+    said: a file, JSON or ``none``; without it, the gateway serves only on loopback."""
 
     redis: RedisServer | str
     queues: tuple[str, ...]
@@ -35,6 +40,7 @@ class GatewayOptions:
     log_format: str = "console"
     log_level: str = "info"
     cluster: bool = False
+    auth: str | None = None
 
 
 def run_gateway(options: GatewayOptions) -> int:
@@ -44,18 +50,20 @@ def run_gateway(options: GatewayOptions) -> int:
 
 
 async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
+    health = Health()
     try:
+        access = open_access(options.auth, options.host, health)
         stores = {
             queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE)
             for queue in options.queues
         }
     except ConfigError as error:
         return refuse(error)
-    health = Health()
     tracing = start_tracing("laneway-gateway")
-    app = build_app(stores, health=health, tracing=tracing)
+    app = build_app(stores, access=access, health=health, tracing=tracing)
     server = HttpServer(app, options.host, options.port, health=health, linger=options.linger)
     try:
+        await access.start()
         await server.start()
         _log.info("gateway ready", url=f"http://{options.host}:{server.port}", queues=list(options.queues))
         await stop.wait()
@@ -63,9 +71,25 @@ async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
         return refuse(error)
     finally:
         await server.stop()
+        await access.stop()
         for store in stores.values():
             await store.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
     _log.info("gateway stopped")
     return 0
+
+
+def open_access(auth: str | None, host: str, health: Health) -> Access:
+    """Who may use a gateway that listens on ``host``, by what ``--auth`` said.
+
+    Raises:
+        ConfigError: it said nothing and ``host`` is not loopback, or what it said is wrong.
+    """
+    if auth is None:
+        require_loopback(host)
+        return Access(OPEN, health=health, local=True)
+    access = Access(load_auth(auth), health=health)
+    if not access.required:
+        _log.warning("everybody who reaches this gateway may do all (auth: none)", host=host)
+    return access

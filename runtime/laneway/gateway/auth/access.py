@@ -14,6 +14,7 @@ from laneway.gateway.auth.gatekeeper import Gatekeeper
 from laneway.gateway.auth.guard import Guard, OpenGuard
 from laneway.gateway.auth.jwks import IssuerKeys
 from laneway.gateway.auth.keys import KeyFiles
+from laneway.gateway.auth.local import LocalGuard
 from laneway.gateway.auth.oidc import OidcTokens
 from laneway.gateway.auth.tokenreview import TokenReviews
 from laneway.kit.health import Health
@@ -21,13 +22,13 @@ from laneway.model.auth import AuthSettings
 
 
 class Access:
-    """The guard, the log of changes, and what they need.
+    """The guard, the log of changes, and what they need. ``local``: it serves loopback, where nobody is asked.
 
     Raises:
         ConfigError: a file that the settings name can't be used.
     """
 
-    def __init__(self, settings: AuthSettings, *, health: Health | None = None) -> None:
+    def __init__(self, settings: AuthSettings, *, health: Health | None = None, local: bool = False) -> None:
         self.settings = settings
         self.required = settings.mode == "Required"
         self.addresses = Addresses(settings.trustedProxies)
@@ -36,7 +37,7 @@ class Access:
         self.reviews = TokenReviews(settings.tokenReview, health=health) if settings.tokenReview else None
         self.audit = AuditTrail(settings.audit, health=health) if self.required or settings.audit.file else None
         self.counts = AuthCounts(self._troubles(), self._keys_there(), self._lines_lost())
-        self.guard: Guard = OpenGuard()
+        self.guard: Guard = LocalGuard() if local else OpenGuard()
         if self.required:
             self.guard = Gatekeeper(
                 keys=self.keys,
