@@ -46,10 +46,12 @@ class Context:
         return str(value) if value is not None else None
 
     def shown(self, reveal: bool = False) -> dict[str, Any]:
-        """The settings for people: a token's middle is left out unless ``reveal``."""
+        """The settings for people: a token's middle and Redis's password are left out unless ``reveal``."""
         told = dict(self.settings)
         if "token" in told and not reveal:
             told["token"] = masked(str(told["token"]))
+        if "redis" in told and not reveal:
+            told["redis"] = self.place
         return told
 
     @property

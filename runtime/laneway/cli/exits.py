@@ -63,6 +63,8 @@ def exit_of(error: LanewayError) -> Exit:
             return Exit.NOT_FOUND
         case ConfigError() if error.problem == "not-configured":
             return Exit.NOT_FOUND
+        case InvalidRequest() if (error.problem or "").startswith("unknown-"):
+            return Exit.NOT_FOUND
         case ConfigError() | InvalidTask() | InvalidRequest():
             return Exit.USAGE
         case Unavailable():

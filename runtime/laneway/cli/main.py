@@ -12,22 +12,31 @@ from typing import Any, NoReturn
 import click
 
 from laneway.cli.bench import bench
+from laneway.cli.completion import completion
+from laneway.cli.context import context
 from laneway.cli.dead import dead
 from laneway.cli.demo import demo
+from laneway.cli.events import events
 from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
 from laneway.cli.gateway import gateway
 from laneway.cli.groups import CommandGroup
 from laneway.cli.health import health
 from laneway.cli.init import become_init
 from laneway.cli.keys import keys
+from laneway.cli.lane import lane
 from laneway.cli.poller import poller
+from laneway.cli.queue import queue
 from laneway.cli.stats import stats
 from laneway.cli.submit import submit
 from laneway.cli.task import task
 from laneway.cli.up import up
 from laneway.cli.version import version
 from laneway.cli.worker import worker
+from laneway.cli.workers import workers
 from laneway.errors import LanewayError
+
+#: What the program is called as a plugin of kubectl.
+KUBECTL = "kubectl laneway"
 
 
 @dataclass(slots=True)
@@ -50,9 +59,11 @@ class Program(CommandGroup):
     ) -> NoReturn:
         """Runs a command and exits the process with its code."""
         become_init()
+        # (a test's runner names it after its function)
+        prog_name = prog_name if prog_name == KUBECTL else "laneway"
         settings = Settings()
         try:
-            code = super().main(args, "laneway", complete_var, standalone_mode=False, obj=settings, **extra)
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, obj=settings, **extra)
         except (KeyboardInterrupt, click.Abort):
             click.echo("laneway: interrupted", err=True)
             code = Exit.INTERRUPTED
@@ -123,10 +134,13 @@ def main(settings: Settings, debug: bool) -> None:
     settings.debug = debug
 
 
-for _command in (up, gateway, poller, worker, submit, task, stats, dead, bench, demo, health, keys, version):
+for _command in (
+    up, gateway, poller, worker, submit, task, dead, queue, lane, workers, stats, events, context, completion, bench,
+    demo, health, keys, version,
+):  # fmt: skip
     main.add_command(_command)
 
 
 def kubectl() -> NoReturn:
-    """The program as `kubectl laneway`."""
-    main.main(prog_name="kubectl laneway")
+    """The program as ``kubectl laneway``."""
+    main.main(prog_name=KUBECTL)

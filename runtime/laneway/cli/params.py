@@ -122,6 +122,21 @@ def service(text: str) -> Any:
     return service(text)
 
 
+def service_text(text: str) -> str:
+    """NAMESPACE/SERVICE, as it was given. Raises ValueError."""
+    service(text)
+    return text
+
+
+def context_name(text: str) -> str:
+    """A name for a context. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,62}", text, re.ASCII):
+        raise ValueError(
+            f"must have 1 to 63 of the characters A-Z a-z 0-9 . _ @ : -, a letter or digit first, not {text[:70]!r}"
+        )
+    return text
+
+
 def url(text: str) -> str:
     """The address of a gateway. Raises ValueError."""
     from laneway.client.http_calls import gateway_url
@@ -148,5 +163,7 @@ APP = Checked("package.module:app", app_path)
 KEY_VALUE = Checked("name=value", key_value)
 NAME = Checked("name", _name)
 URL = Checked("url", url)
+CONTEXT_NAME = Checked("name", context_name)
+SERVICE_TEXT = Checked("namespace/service", service_text)
 SERVICE = Checked("namespace/service", service)
 PORT = click.IntRange(0, 65_535)

@@ -53,7 +53,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One task. ``id`` is its own, or that which it got here (``ours``) so that a lost answer can be asked for again."""
+    """One task. ``id`` is its own, or one that it got here (``ours``) so that a lost answer can be asked for again."""
 
     number: int
     raw: bytes

@@ -352,6 +352,23 @@ class HttpClient:
             event.position = sent.id
             yield event
 
+    async def recent_events(
+        self,
+        *,
+        kinds: Iterable[str] = (),
+        lane: str | None = None,
+        task: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        wait: float = 0.0,
+    ) -> list[a.Event]:
+        """At most ``limit`` events after a position, oldest first; without one, the latest. ``wait``: how long to wait
+        for the first (s)."""
+        query: dict[str, Any] = {"kinds": ",".join(kinds) or None, "lane": lane, "task": task, "after": after}
+        query |= {"limit": limit, "wait": wait or None}
+        raw = await self.caller.json("GET", self.path("events"), query=query, wait=wait)
+        return [read_answer(event, a.Event) for event in raw["events"]]
+
     async def _get(self, kind: type[a.T], method: str, path: str, **options: Any) -> a.T:
         return read_answer(await self.caller.json(method, path, **options), kind)
 
