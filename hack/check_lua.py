@@ -20,7 +20,7 @@ from laneway.adapters.redis.scripts import header, load  # noqa: E402
 _NEEDED = ("KEYS", "ARGV", "RETURNS", "IDEMPOTENT")
 _NAMES = {local: key for key, local in LOCALS.items()}
 _CALL = re.compile(r"""(?:_call|calls\.call|\.script)\(\s*"(\w+)\"""")
-_TAKES_NO_HASH = {"configure", "get", "lease", "relayed"}
+_TAKES_NO_HASH = {"configure", "get", "lease", "observe", "relayed", "sample", "tally"}
 
 
 def without_comments(source: str) -> str:

@@ -78,7 +78,9 @@ class Stream:
 
 
 @asynccontextmanager
-async def stream(client: httpx.AsyncClient, headers: dict[str, str] | None = None, **query: Any) -> AsyncIterator[Stream]:
+async def stream(
+    client: httpx.AsyncClient, headers: dict[str, str] | None = None, **query: Any
+) -> AsyncIterator[Stream]:
     async with client.stream("GET", EVENTS, params=query, headers=SSE | (headers or {})) as response:
         assert response.status_code == 200, await response.aread()
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -102,14 +104,22 @@ async def test_a_stream_tells_what_happens_as_it_happens(store: RedisStore, rela
     async with served(store) as client, stream(client) as events:
         id = await submit(client, lane="high")
         name, data = await events.next()
-        assert (name, data["kind"], data["lane"], data["attempts"], data["ids"]) == ("submitted", "submitted", "high", 0, [id])
+        assert (name, data["kind"], data["lane"], data["attempts"], data["ids"]) == (
+            "submitted",
+            "submitted",
+            "high",
+            0,
+            [id],
+        )
         assert data["at"].endswith("Z")
         await run_one(store)
         data = await events.of("succeeded")
         assert (data["ids"], data["attempts"]) == ([id], 1)
 
 
-async def test_the_numbers_of_the_queue_come_in_the_same_stream_unless_unwanted(store: RedisStore, relay: Relay) -> None:
+async def test_the_numbers_of_the_queue_come_in_the_same_stream_unless_unwanted(
+    store: RedisStore, relay: Relay
+) -> None:
     async with served(store) as client:
         async with stream(client) as events:
             first = await events.of("stats")

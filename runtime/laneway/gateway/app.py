@@ -21,9 +21,12 @@ from laneway.gateway.auth.identity import identity_of
 from laneway.gateway.auth.permissions import Permission
 from laneway.gateway.auth.whoami import WhoAmIRoutes
 from laneway.gateway.bodies import IndexAnswer
+from laneway.gateway.dead import DeadRoutes
+from laneway.gateway.dead_changes import DeadChangeRoutes
 from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
 from laneway.gateway.events import EventMetrics, EventRoutes
 from laneway.gateway.front import QueueFront
+from laneway.gateway.history import HistoryRoutes
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.lists import ListRoutes
 from laneway.gateway.openapi import build_openapi
@@ -161,7 +164,10 @@ def _rows(gateway: Gateway) -> list[Row]:
         *ShowRoutes(gateway.fronts).routes(),
         *QueueRoutes(gateway.fronts).routes(),
         *WorkerRoutes(gateway.fronts).routes(),
+        *DeadRoutes(gateway.fronts).routes(),
+        *DeadChangeRoutes(gateway.fronts).routes(),
         *gateway.events.routes(),
+        *HistoryRoutes(gateway.fronts).routes(),
         *ops_rows(gateway.health, gateway.registry),
     ]
 

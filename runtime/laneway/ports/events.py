@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from laneway.model.events import Position
+from laneway.ports.history import HistoryStore
 
 
 class EventFeed(Protocol):
@@ -34,4 +35,9 @@ class SeenStore(Protocol):
     @property
     def events(self) -> EventFeed:
         """The log of events, where there is no Kafka."""
+        ...
+
+    @property
+    def history(self) -> HistoryStore:
+        """What is kept over time."""
         ...

@@ -9,6 +9,7 @@ from laneway.adapters.memory.browse import MemoryBrowse
 from laneway.adapters.memory.clock import Clock, SystemClock
 from laneway.adapters.memory.ends import finish, flush, give_back, unhold
 from laneway.adapters.memory.feed import MemoryFeed, MemoryLog
+from laneway.adapters.memory.history import MemoryHistory
 from laneway.adapters.memory.notes import MemoryNotes
 from laneway.adapters.memory.tables import (
     F_CANCEL,
@@ -61,6 +62,7 @@ class MemoryStore:
         self.notes = MemoryNotes(self._t, self.clock)
         self._log = MemoryLog()
         self.events = MemoryFeed(self._log)
+        self.history = MemoryHistory(self.clock)
         self.workers = MemoryWorkers(self._step)
 
     def _step(self) -> Step:

@@ -38,6 +38,8 @@ LOCALS = {
     "idemexp": "IDEMEXP",
     "outbox": "OUTBOX",
     "relay": "RELAY",
+    "history_fine": "HISTORY_FINE",
+    "history_coarse": "HISTORY_COARSE",
     "wake": "WAKE",
     "wake_tend": "WAKE_TEND",
 }

@@ -16,6 +16,7 @@ from laneway.adapters.redis.browse import RedisBrowse
 from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
 from laneway.adapters.redis.feed import StreamFeed
+from laneway.adapters.redis.history import RedisHistory
 from laneway.adapters.redis.keys import QueueKeys
 from laneway.adapters.redis.notes import RedisNotes
 from laneway.adapters.redis.primaries import erase_keys, load_scripts
@@ -101,6 +102,7 @@ class RedisStore:
         self.notes = RedisNotes(self)
         self.workers = RedisWorkers(self)
         self.events = StreamFeed(self)
+        self.history = RedisHistory(self)
 
     # -- configuration
 
