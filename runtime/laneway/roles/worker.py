@@ -15,6 +15,7 @@ from laneway.errors import ConfigError, SchemaTooNew
 from laneway.execute.executor import Executor
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
 from laneway.execute.run import TaskDefaults
+from laneway.execute.teller import Teller
 from laneway.execute.spans import RunSpans
 from laneway.execute.worker import Worker, WorkerSettings
 from laneway.kit.health import Health
@@ -124,6 +125,9 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
         watched = new_store()
         stack.push_async_callback(watched.close)
+        teller = Teller(metrics.queue(options.queue), watched.history, health=health)
+        await teller.start()
+        stack.push_async_callback(teller.stop)  # (after the worker, whose last times it tells)
         changed = asyncio.create_task(
             source_changed(watched, source.mode, kafka=bool(options.kafka)), name="source-watch"
         )
