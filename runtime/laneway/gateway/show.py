@@ -83,7 +83,8 @@ class ShowRoutes:
         """GET .../tasks/{id}"""
         front = front_of(self._fronts, request)
         view = await seen_task(request, front, task_id_of(request))
-        return await show_task(request, front, view)
+        shown, more = await shown_task(request, front, view)
+        return answer(request, shown, task_etag(view, more))
 
     async def result(self, request: Request) -> Response:
         """GET .../tasks/{id}/result"""
@@ -131,8 +132,9 @@ async def seen_task(request: Request, front: QueueFront, id: bytes) -> TaskView:
     return view
 
 
-async def show_task(request: Request, front: QueueFront, view: TaskView) -> Response:
-    """All that is known of a task, or 304."""
+async def shown_task(request: Request, front: QueueFront, view: TaskView) -> tuple[TaskAnswer, bytes]:
+    """All that is known of a task, as far as whoever asks may see it; and what of it its state does not tell, for its
+    ETag."""
     config = await front.config()
     redacted = not identity_of(request).payloads
     (told,) = await front.ask(front.store.notes.told([view.id]))
@@ -141,7 +143,7 @@ async def show_task(request: Request, front: QueueFront, view: TaskView) -> Resp
         p = told.progress
         progress = ProgressBody(p.fraction, p.message, moment(p.at))
     if told is not None and told.lines:
-        logs = LogsBody(told.lines, f"{request.url.path.removesuffix('/result')}/logs")
+        logs = LogsBody(told.lines, f"{TASK.format(queue=front.name, id=id_text(view.id))}/logs")
     shown = task_answer(
         front.name,
         config,
@@ -151,7 +153,7 @@ async def show_task(request: Request, front: QueueFront, view: TaskView) -> Resp
         logs=logs,
         redacted=redacted,
     )
-    return answer(request, shown, task_etag(view, msgspec.json.encode((shown.worker, progress, logs, redacted))))
+    return shown, msgspec.json.encode((shown.worker, progress, logs, redacted))
 
 
 async def _worker(front: QueueFront, view: TaskView) -> str | None:

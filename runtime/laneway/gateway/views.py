@@ -23,6 +23,7 @@ from laneway.gateway.timeline import history, waits
 from laneway.gateway.times import moment
 from laneway.kit.ids import id_text
 from laneway.model.config import QueueConfig
+from laneway.model.record import priority_of
 from laneway.ports.store import QueueStats, TaskView
 
 
@@ -49,7 +50,7 @@ def task_answer(
         state=view.state.label,
         type=body.type,
         lane=lane.name if lane else f"(removed lane {env.lane})",
-        priority=env.priority,
+        priority=priority_of(env, record),
         tenant=env.tenant,
         payload=None if redacted else plain(body.payload),
         description=body.description,
