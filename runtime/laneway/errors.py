@@ -21,6 +21,7 @@
     ├── InvalidRequest           what was asked is not of a form that the gateway takes (other HTTP 4xx)
     ├── SchemaTooNew             the data in Redis was written by a newer Laneway
     ├── LeaseLost                the caller no longer holds the task; it must write nothing
+    ├── InvalidCheckpoint        a checkpoint is too large, can't be encoded, or is not of the type asked for
     └── TaskNotSucceeded         raised by ``handle.result()``
         ├── TaskDead
         ├── TaskCancelled
@@ -133,6 +134,10 @@ class SchemaTooNew(LanewayError):
 
 class LeaseLost(LanewayError):
     """The caller does not hold the task any more and must write nothing for it."""
+
+
+class InvalidCheckpoint(LanewayError):
+    """A checkpoint is too large or can't be encoded, and was not saved; or it is not of the type asked for."""
 
 
 class TaskNotSucceeded(LanewayError):

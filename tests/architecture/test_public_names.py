@@ -7,7 +7,8 @@ import laneway
 
 PUBLIC = [
     "AccessDenied", "App", "Backoff", "Call", "Cancel", "ConfigError", "Context", "Discard", "Handle", "HttpClient",
-    "IdempotencyConflict", "InvalidRequest", "InvalidTask", "LanewayError", "LeaseLost", "Middleware", "NewTask", "Outcome", "OutcomeUnknown",
+    "IdempotencyConflict", "InvalidCheckpoint", "InvalidRequest", "InvalidTask", "LanewayError", "LeaseLost",
+    "Middleware", "NewTask", "Outcome", "OutcomeUnknown",
     "PayloadTooLarge", "QueueFull", "RateLimited", "Refused", "ResultTimeout", "Retry", "SchemaTooNew",
     "ServerRefused", "Snooze", "State", "SyncApp", "SyncHandle", "Task", "TaskCancelled", "TaskDead",
     "TaskExpired",

@@ -9,17 +9,19 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 import msgspec
 
 from laneway.errors import InvalidTask
+from laneway.execute.child_notes import ChildNotes
 from laneway.execute.spans import ChildSpans
+from laneway.execute.task_logs import TaskLogHandler
 from laneway.execute.wire import Reply, Request, frame, receive
 from laneway.kit.ids import id_text
-from laneway.kit.logs import enter_task, leave_task
+from laneway.kit.logs import Scope, enter_task, leave_task
 from laneway.model.context import ContextData, ContextFactory
 from laneway.model.envelope import Envelope, decode_stored
 from laneway.model.task import HandlerKind, TaskDef
@@ -40,25 +42,51 @@ class _StopSignal:
         self.seen = threading.Event()
         self.raises = False
         self.cancel: Callable[[], object] | None = None
+        self._unbroken = 0
+        self._late = False
+        self._thread = threading.get_ident()
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, number: int, stack: FrameType | None) -> None:
         self.seen.set()
         if self.cancel is not None:
             self.cancel()
+        elif self._unbroken:
+            self._late = True
         elif self.raises:
             self.raises = False
             raise HandlerStopped("asked to stop")
 
+    @contextlib.contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """Within this, a handler is not stopped; right after it, it is. (Only this thread is ever interrupted.)"""
+        if threading.get_ident() != self._thread:
+            yield
+            return
+        self._unbroken += 1
+        try:
+            yield
+        finally:
+            self._unbroken -= 1
+        if self._late and not self._unbroken:
+            self._late = False
+            if self.raises:
+                self.raises = False
+                raise HandlerStopped("asked to stop")
+
 
 def serve(sock: socket.socket, tasks: Mapping[str, TaskDef], make_context: ContextFactory | None) -> None:
     """Answers requests until the worker closes the socket, or until a handler was asked to stop."""
-    stop, spans = _StopSignal(), ChildSpans()
+    stop, spans, notes = _StopSignal(), ChildSpans(), _Present()
+    TaskLogHandler(notes.keep).attach()
     try:
         while (raw := receive(sock)) is not None:
             request = _decode(raw)
             entered = spans.enter(request.trace) if request.trace else None
-            decision, raised = _run(request, tasks, make_context, stop)
+            if request.notes:
+                notes.now = ChildNotes(sock, request.saved, stop.unbroken)
+            decision, raised = _run(request, tasks, make_context, stop, notes.now)
+            notes.end()
             spans.leave(entered)
             asked = stop.seen.is_set()
             try:
@@ -71,8 +99,30 @@ def serve(sock: socket.socket, tasks: Mapping[str, TaskDef], make_context: Conte
         spans.close()
 
 
+class _Present:
+    """The notes of the attempt that runs now."""
+
+    def __init__(self) -> None:
+        self.now: ChildNotes | None = None
+
+    def keep(self, scope: Scope, level: str, message: str) -> None:
+        """Keeps a line of a standard logger."""
+        if self.now is not None:
+            self.now.line(level, message)
+
+    def end(self) -> None:
+        """The attempt has ended."""
+        if self.now is not None:
+            self.now.close()
+            self.now = None
+
+
 def _run(
-    request: Request, tasks: Mapping[str, TaskDef], make_context: ContextFactory | None, stop: _StopSignal
+    request: Request,
+    tasks: Mapping[str, TaskDef],
+    make_context: ContextFactory | None,
+    stop: _StopSignal,
+    notes: ChildNotes | None,
 ) -> tuple[Decision, bool]:
     env = decode_stored(request.stored)
     task = tasks.get(env.body.type)
@@ -89,7 +139,7 @@ def _run(
         except InvalidTask as error:
             return outcome.of_bad_arguments(task, facts, error), True
         if task.takes_context is not None:
-            context = _context(request, env, stop, started, arguments)
+            context = _context(request, env, stop, started, arguments, notes)
             arguments = {**arguments, task.takes_context: make_context(context) if make_context else context}
         result = _call(task, arguments, stop)
     except BaseException as error:
@@ -103,7 +153,12 @@ def _run(
 
 
 def _context(
-    request: Request, env: Envelope, stop: _StopSignal, started: int, arguments: dict[str, Any]
+    request: Request,
+    env: Envelope,
+    stop: _StopSignal,
+    started: int,
+    arguments: dict[str, Any],
+    notes: ChildNotes | None,
 ) -> ContextData:
     return ContextData(
         id=request.id,
@@ -123,6 +178,7 @@ def _context(
         deadline=time.monotonic() + request.timeout if request.timeout else None,
         cancelled=stop.seen,
         arguments=arguments,
+        notes=notes,
     )
 
 

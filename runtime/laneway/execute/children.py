@@ -9,15 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import count
 
 import msgspec
 
 from laneway.errors import LanewayError
 from laneway.execute.forkserver import Setup
-from laneway.execute.wire import Event, Frames, Order, Reply, Request, frame
+from laneway.execute.wire import Event, Frames, Order, Reply, Request, Told, frame
+from laneway.kit.logs import settings_in_force
 
-_decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_decode_answer = msgspec.msgpack.Decoder(Reply | Told).decode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
 _READY_WITHIN = 60.0  # seconds for the application to load
 _ORDERS_AT_ONCE = 32  # forks on their way: their messages always fit the socket's buffer
@@ -35,6 +37,10 @@ class ChildDied(LanewayError):
         self.status = status
 
 
+def _deaf(told: Told) -> None:
+    """Hears nothing: there is no task, so nobody is there to tell."""
+
+
 class Child:
     """One child process, which runs one task at a time."""
 
@@ -43,6 +49,8 @@ class Child:
         self._sock = sock
         self._frames = Frames()
         self._reply: asyncio.Future[Reply] | None = None
+        self._hear: Callable[[Told], None] = _deaf
+        self._sending = asyncio.Lock()
         self.exited: asyncio.Future[int | None] = server.loop.create_future()
         self._open = True
         self.number = number
@@ -55,17 +63,25 @@ class Child:
         """Whether it can take a task."""
         return self._open and not self.exited.done()
 
-    async def call(self, request: Request) -> Reply:
-        """Runs one task in it. Raises ChildDied when it dies before it answers."""
+    async def call(self, request: Request, hear: Callable[[Told], None]) -> Reply:
+        """Runs one task in it; ``hear`` is called with what its handler tells meanwhile. Raises ChildDied when it dies
+        before it answers."""
         self._reply = self._server.loop.create_future()
+        self._hear = hear
         try:
             if self.exited.done():
                 raise ChildDied(self.exited.result())
-            with contextlib.suppress(ConnectionError):  # then it is dying, and its exit will be told
-                await self._server.loop.sock_sendall(self._sock, frame(request))
+            await self.send(request)
             return await self._reply
         finally:
-            self._reply = None
+            self._reply, self._hear = None, _deaf
+
+    async def send(self, message: msgspec.Struct) -> None:
+        """Sends a message, whole. One that dies meanwhile does not get it, and its exit will be told."""
+        async with self._sending:
+            if self._open:
+                with contextlib.suppress(ConnectionError):
+                    await self._server.loop.sock_sendall(self._sock, frame(message))
 
     def terminate(self) -> None:
         """Asks it to stop (SIGTERM)."""
@@ -107,8 +123,11 @@ class Child:
                 self.close()
                 return
             for body in self._frames.feed(data):
-                if self._reply is not None and not self._reply.done():
-                    self._reply.set_result(_decode_reply(body))
+                answer = _decode_answer(body)
+                if isinstance(answer, Told):
+                    self._hear(answer)
+                elif self._reply is not None and not self._reply.done():
+                    self._reply.set_result(answer)
 
 
 class ForkServer:
@@ -202,7 +221,8 @@ class ForkServer:
         finally:
             their_commands.close()
             their_events.close()
-        commands.sendall(frame(Setup([entry or os.getcwd() for entry in sys.path], self._app, self._context)))
+        path = [entry or os.getcwd() for entry in sys.path]
+        commands.sendall(frame(Setup(path, self._app, self._context, settings_in_force())))
         events.setblocking(False)
         self._commands, self._events, self._frames = commands, events, Frames()
         self.loop.add_reader(events.fileno(), self._readable)

@@ -16,6 +16,7 @@ from laneway.errors import ConfigError, InvalidTask
 from laneway.execute.attempt_log import log_attempt
 from laneway.execute.deadlines import Deadlines
 from laneway.execute.isolation import Isolation
+from laneway.execute.notes import Scribe
 from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults, wall_ms
 from laneway.execute.spans import RunSpans
 from laneway.execute.threads import ThreadCrew
@@ -24,6 +25,7 @@ from laneway.execute.wire import Request
 from laneway.kit.logs import get_logger, set_scope
 from laneway.model.context import ContextData, ContextFactory
 from laneway.model.envelope import decode_stored
+from laneway.model.notes import NOTED
 from laneway.model.record import SUSPECT
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.task import HandlerKind, TaskDef
@@ -55,6 +57,7 @@ class Executor:
       like an async handler that swallows the cancellation it keeps its slot until it returns, and is settled then.
     * ``make_context`` turns a ContextData into what handlers get; ``observe`` hears of every attempt that was settled.
     * ``spans`` makes the spans of attempts whose trace is recorded.
+    * ``scribe`` writes down what handlers tell of themselves: progress, checkpoints, log lines. It is this one's own.
     * ``max_result`` (bytes) bounds an encoded result.
     * ``rand`` gives the jitter of backoffs and ``clock_ms`` the time (ms since 1970) that contexts and errors show:
       tests with virtual time put their own in.
@@ -78,6 +81,7 @@ class Executor:
         state: Any = None,
         observe: Callable[[RunObservation], None] | None = None,
         spans: RunSpans | None = None,
+        scribe: Scribe | None = None,
         defaults: TaskDefaults = TaskDefaults(),  # noqa: B008  (frozen)
         max_result: int = MAX_RESULT,
         kill_after: float = 2.0,
@@ -105,6 +109,7 @@ class Executor:
         self._state = state
         self._observe = observe
         self._spans = spans
+        self._scribe = scribe
         self._defaults = defaults
         self._max_result = max_result
         self._rand = rand
@@ -179,10 +184,11 @@ class Executor:
         )
         self._runs[task_id] = run
         work: Coroutine[Any, Any, None]
-        if definition.kind is _ASYNC and not self._middleware and not claimed.flags & SUSPECT:
+        if definition.kind is _ASYNC and not self._middleware and not claimed.flags & _UNLIKE_OTHERS:
             work = self._run_plain(run)
         else:
             run.suspect = bool(claimed.flags & SUSPECT) and self._isolates()
+            run.noted = bool(claimed.flags & NOTED) and self._scribe is not None
             work = self._run_any(run)
         if sys.version_info >= (3, 12):
             handle = asyncio.Task(work, loop=loop, name=definition.name, eager_start=True)
@@ -231,6 +237,8 @@ class Executor:
         self._crew.close()
         if self._isolation is not None:
             await self._isolation.close()
+        if self._scribe is not None:
+            await self._scribe.close()
         self._loop = None
 
     # -- one attempt, step by step
@@ -250,27 +258,42 @@ class Executor:
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._end(run, self._verdicts.raised(run, error))
-            return
-        if result is None and not run.asked:
-            self._end(run, _DONE)
+            decision = self._verdicts.raised(run, error)
         else:
-            self._end(run, self._verdicts.returned(run, result))
+            decision = _DONE if result is None and not run.asked else self._verdicts.returned(run, result)
+        if run.book is not None:
+            decision = await self._told(run, decision)
+        self._end(run, decision)
 
     async def _run_any(self, run: Run) -> None:
         """A handler in a thread or process, or with middleware around it."""
         result: Any
         try:
             async with self._place(run):
+                if run.noted and self._scribe is not None:
+                    saved = await self._scribe.recall(run.id)
+                    run.saved = saved.data if saved is not None else None
                 if not self._begin(run):
                     return
                 result = await self._wrapped(run)
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._end(run, self._verdicts.raised(run, error))
+            decision = self._verdicts.raised(run, error)
         else:
-            self._end(run, self._verdicts.returned(run, result))
+            decision = self._verdicts.returned(run, result)
+        if run.book is not None:
+            decision = await self._told(run, decision)
+        self._end(run, decision)
+
+    async def _told(self, run: Run, decision: Decision | None) -> Decision | None:
+        """Before an attempt ends, what its handler told of itself is written: later its fence would not let it pass.
+        Returns what is settled then: nothing, when the task was lost meanwhile."""
+        run.deadline = NEVER
+        if self._scribe is not None and decision is not None:
+            with contextlib.suppress(asyncio.CancelledError):  # asked to stop: it ends at once
+                await self._scribe.finish(run)
+        return None if run.asked is Asked.LOST else decision
 
     def _place(self, run: Run) -> contextlib.AbstractAsyncContextManager[Any]:
         """What a handler waits for before it begins."""
@@ -351,12 +374,15 @@ class Executor:
     def _request(self, run: Run) -> Request:
         lane = self._lane_name(run.envelope.lane)
         request = run.request(lane, self._worker, self._defaults, self._max_result)
+        run.scribe = self._scribe
+        request.saved, request.notes = run.saved, self._scribe is not None
         if self._spans is not None:
             request.trace = self._spans.traceparent(run)
         return request
 
     def _context(self, run: Run, arguments: dict[str, Any]) -> ContextData:
         lane = self._lane_name(run.envelope.lane)
+        run.scribe = self._scribe
         return run.context(arguments, lane, self._worker, self._defaults, self._state, self._clock_ms())
 
     def _contextual(self, data: ContextData) -> Any:
@@ -377,6 +403,8 @@ class Executor:
             self._lost.remove(run)
         if self._spans is not None and run.span is not None:
             self._spans.end(run, decision)
+        if run.book is not None and self._scribe is not None:
+            self._scribe.forget(run.book)
         if decision is None:
             self._on_dropped(run.id)
         else:
@@ -442,6 +470,8 @@ class Executor:
         if self._loop is loop:
             return loop
         self._loop = loop
+        if self._scribe is not None:
+            self._scribe.open(loop)
         self._deadlines = Deadlines(loop, self._all_runs, self._expired)
         self._crew = ThreadCrew(self._threads, loop)
         self._thread_slots = asyncio.Semaphore(self._threads)
@@ -480,4 +510,6 @@ class Executor:
 
 
 _DONE = Decision(Kind.COMPLETE)
+#: Tasks that ran before and left something: a dead worker, or a checkpoint.
+_UNLIKE_OTHERS = SUSPECT | NOTED
 _NO_WAIT = contextlib.nullcontext()

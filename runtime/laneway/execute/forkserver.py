@@ -25,6 +25,7 @@ import msgspec
 from laneway.execute import child
 from laneway.execute.loading import load, load_tasks
 from laneway.execute.wire import Event, Frames, Order, frame, receive
+from laneway.kit.logs import setup_logging
 from laneway.kit.tracing import preload
 from laneway.model.context import ContextFactory
 from laneway.model.task import TaskDef
@@ -34,11 +35,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Setup(msgspec.Struct, array_like=True):
-    """The first message: the import path, the application and the maker of contexts ('' for none)."""
+    """The first message: the import path, the application and the maker of contexts ('' for none); ``log`` has level
+    and format of the worker's logs, None when it did not set them up."""
 
     path: list[str]
     app: str
     context: str = ""
+    log: tuple[str, str] | None = None
 
 
 class Server:
@@ -173,6 +176,8 @@ def main(argv: list[str]) -> int:
         return 0
     setup = msgspec.msgpack.decode(raw, type=Setup)
     sys.path[:] = setup.path
+    if setup.log is not None:
+        setup_logging(*setup.log)
     try:
         tasks = load_tasks(setup.app)
         make_context = load(setup.context) if setup.context else None

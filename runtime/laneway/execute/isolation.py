@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
-from laneway.execute.children import ChildDied, ChildPool, ForkServer
+from laneway.errors import LanewayError
+from laneway.execute.children import Child, ChildDied, ChildPool, ForkServer
 from laneway.execute.run import Decided, Run
-from laneway.execute.wire import Request
+from laneway.execute.wire import Heard, Request, Told
 from laneway.policy.outcome import Decision
 
 
@@ -25,6 +27,7 @@ class Isolation:
     ) -> None:
         self.server = ForkServer(app_path, context_path, loop)
         self._pool = ChildPool(self.server, processes, linger)
+        self._savings: set[asyncio.Future[None]] = set()
 
     async def call(
         self,
@@ -45,7 +48,7 @@ class Isolation:
         try:
             begin(run)
             run.child = child
-            reply = await child.call(request(run))
+            reply = await child.call(request(run), partial(self._hear, run, child))
             # A child that was signalled is not used again: the signal may reach it only later.
             reusable = not run.suspect and not reply.asked and not run.asked
         except ChildDied as died:
@@ -60,6 +63,29 @@ class Isolation:
             raise decided
         return decided
 
+    def _hear(self, run: Run, child: Child, told: Told) -> None:
+        """What a handler tells of itself, as if it were told here."""
+        if told.fraction is not None:
+            run.progress(told.fraction, told.message)
+        if told.left_out:
+            run.line("warning", f"({told.left_out} lines were left out: more came than are kept)")
+        for level, text in told.lines:
+            run.line(level, text)
+        if told.checkpoint is not None:
+            saving = asyncio.ensure_future(self._save(run, child, told.number, told.checkpoint))
+            self._savings.add(saving)
+            saving.add_done_callback(self._savings.discard)
+
+    async def _save(self, run: Run, child: Child, number: int, checkpoint: bytes) -> None:
+        try:
+            await run.checkpoint(checkpoint)
+        except LanewayError as error:
+            await child.send(Heard(number, type(error).__name__, str(error)))
+        else:
+            await child.send(Heard(number))
+
     async def close(self) -> None:
         """Ends all children."""
+        for saving in self._savings:
+            saving.cancel()
         await self._pool.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -15,12 +15,18 @@ from laneway.execute.wire import Request
 from laneway.kit.ids import id_text
 from laneway.model.context import ContextData
 from laneway.model.envelope import Backoff, Envelope
+from laneway.model.notes import NOTHING
 from laneway.model.settlement import Kind
 from laneway.model.task import TaskDef
 from laneway.policy.outcome import Attempt, Decision
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+
+    from laneway.execute.notebook import NoteBook
+    from laneway.execute.notes import Scribe
+
+T = TypeVar("T")
 
 NEVER = float("inf")
 
@@ -74,7 +80,9 @@ class TaskDefaults(msgspec.Struct, frozen=True):
 
 class Run(msgspec.Struct, eq=False):
     """One attempt. ``began`` and ``deadline`` are on the clock of ``time.monotonic()``; ``now_ms`` is Redis time at
-    its claim. Its names ``task``, ``attempt`` and ``trace`` are what log lines show."""
+    its claim. Its names ``task``, ``attempt`` and ``trace`` are what log lines show. To its handler it is the
+    :class:`~laneway.model.context.Notes`: ``book`` is there once it has told anything, and ``noted`` says that an
+    earlier attempt did, whose checkpoint is ``saved`` then."""
 
     id: bytes
     fence: int
@@ -96,6 +104,10 @@ class Run(msgspec.Struct, eq=False):
     child: Stoppable | None = None
     in_thread: bool = False
     span: Span | None = None
+    noted: bool = False
+    saved: bytes | None = None
+    scribe: Scribe | None = None
+    book: NoteBook | None = None
 
     @property
     def task(self) -> str:
@@ -107,6 +119,40 @@ class Run(msgspec.Struct, eq=False):
         """The trace id of the submitter's traceparent."""
         parent = self.envelope.body.trace
         return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is not this worker's any more."""
+        return self.ended or self.asked is Asked.LOST
+
+    def progress(self, fraction: float, message: str) -> None:
+        """How far the handler is."""
+        if self.scribe is not None:
+            self.scribe.progress(self, fraction, message)
+
+    def line(self, level: str, message: str) -> None:
+        """A line of its log."""
+        if self.scribe is not None:
+            self.scribe.line(self, level, message)
+
+    async def checkpoint(self, data: bytes) -> None:
+        """What the next attempt shall go on from.
+
+        Raises:
+            LeaseLost, Unavailable, OutcomeUnknown: see :meth:`laneway.execute.notes.Scribe.checkpoint`.
+        """
+        assert self.scribe is not None
+        await self.scribe.checkpoint(self, data)
+        self.saved = None if data == NOTHING else data
+
+    def checkpoint_now(self, data: bytes) -> None:
+        """The same, for a thread that may wait."""
+        self.wait_for(self.checkpoint(data))
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Has something done on the worker's loop while this thread waits."""
+        assert self.scribe is not None
+        return self.scribe.wait_for(work)
 
     def max_attempts(self, defaults: TaskDefaults) -> int:
         """What the submission says, else what the task's definition says, else the queue's default."""
@@ -154,6 +200,7 @@ class Run(msgspec.Struct, eq=False):
             cancelled=self.flag,
             arguments=arguments,
             state=state,
+            notes=self if self.scribe is not None else None,
         )
 
     def request(self, lane: str, worker: str, defaults: TaskDefaults, max_result: int) -> Request:

@@ -16,7 +16,8 @@ _SIZE = 4
 class Request(msgspec.Struct, array_like=True):
     """One task for a child. ``stored`` is its envelope as Redis keeps it; ``timeout`` is in seconds (0: unbounded);
     ``queue_backoff`` is for tasks that say nothing of it themselves; ``trace`` is the traceparent of the run's span, ''
-    when it has none."""
+    when it has none; ``saved`` is the checkpoint of an earlier attempt, and ``notes`` says whether the worker wants to
+    know what the handler tells of itself."""
 
     id: bytes
     fence: int
@@ -30,9 +31,31 @@ class Request(msgspec.Struct, array_like=True):
     stored: bytes
     queue_backoff: Backoff
     trace: str = ""
+    saved: bytes | None = None
+    notes: bool = False
 
 
-class Reply(msgspec.Struct, array_like=True):
+class Told(msgspec.Struct, array_like=True, tag="told"):
+    """What a handler tells of itself while it runs: how far it is, a checkpoint (``number`` counts them, and each is
+    answered by a :class:`Heard`), log lines as (level, text), and how many lines were left out before them."""
+
+    fraction: float | None = None
+    message: str = ""
+    checkpoint: bytes | None = None
+    number: int = 0
+    lines: list[tuple[str, str]] = []
+    left_out: int = 0
+
+
+class Heard(msgspec.Struct, array_like=True):
+    """What became of checkpoint ``number``; ``error`` names the class of an error, '' when it is saved."""
+
+    number: int
+    error: str = ""
+    text: str = ""
+
+
+class Reply(msgspec.Struct, array_like=True, tag="reply"):
     """What became of it. ``asked``: the handler ended because the child was asked to stop."""
 
     kind: Kind

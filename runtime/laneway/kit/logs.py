@@ -27,6 +27,10 @@ _THROTTLED = 500
 Event = MutableMapping[str, Any]
 
 
+class Kept(dict[str, Any]):
+    """The fields of a line that the log of its task has already: whoever keeps lines of tasks passes it over."""
+
+
 class TaskScope(NamedTuple):
     """What the lines logged now are about: a task (text id), its attempt (from 1) and its W3C trace id."""
 
@@ -197,6 +201,20 @@ class _Throttle(logging.Filter):
         return True
 
 
+class _Output(logging.StreamHandler[TextIO]):
+    """Where :func:`setup_logging` sends everything; it knows the ``settings`` (level and format)."""
+
+    settings = ("info", "console")
+
+
+def settings_in_force() -> tuple[str, str] | None:
+    """The level and format that :func:`setup_logging` was called with last in this process; None when it was not."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Output):
+            return handler.settings
+    return None
+
+
 def setup_logging(level: str = "info", format: str = "console", stream: TextIO | None = None) -> None:
     """Sends all logs of this process to ``stream`` (standard error), from ``level`` up, as ``json`` or
     ``console``.
@@ -212,7 +230,8 @@ def setup_logging(level: str = "info", format: str = "console", stream: TextIO |
     if format not in FORMATS:
         raise ValueError(f"log format must be one of {', '.join(FORMATS)}, not {format!r}")
     stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
+    handler = _Output(stream)
+    handler.settings = (level, format)
     handler.setFormatter(formatter(format, colors=stream.isatty()))
     handler.addFilter(_Throttle(("aiokafka", "kubernetes", "asyncio")))
     root = logging.getLogger()

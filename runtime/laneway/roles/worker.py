@@ -13,6 +13,7 @@ from laneway.client import App
 from laneway.dispatch.direct import DirectSource
 from laneway.errors import ConfigError, SchemaTooNew
 from laneway.execute.executor import Executor
+from laneway.execute.notes import Scribe
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
 from laneway.execute.run import TaskDefaults
 from laneway.execute.teller import Teller
@@ -173,6 +174,8 @@ def build_worker(
     async def extend(task_id: bytes, fence: int) -> bool | None:
         return await store.extend(worker.incarnation, task_id, fence)
 
+    scribe = Scribe(store.notes, lambda: worker.incarnation, logs=options.task_logs)
+
     def make_executor(**callbacks: Any) -> Executor:
         return Executor(
             app.tasks,
@@ -185,6 +188,7 @@ def build_worker(
             state=state,
             observe=observer,
             spans=spans,
+            scribe=scribe,
             defaults=TaskDefaults(config.max_attempts, config.backoff),
             **callbacks,
         )

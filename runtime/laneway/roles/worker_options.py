@@ -15,7 +15,8 @@ _NOT_IN_COMMAND = frozenset({"app", "redis", "kafka", "cluster", "numbered"})
 class WorkerOptions:
     """``app`` is ``package.module:app``. Times in seconds; 0 for ``recycle_*`` (tasks, MiB) means never and for
     ``metrics_port`` none; ``metrics_host`` may be ``unix:PATH``, which needs no port. ``numbered``: ``name`` is
-    that of a pod, and its processes are NAME-0, NAME-1, ... also when there is only one; else one alone is NAME."""
+    that of a pod, and its processes are NAME-0, NAME-1, ... also when there is only one; else one alone is NAME.
+    ``task_logs``: what handlers log is kept with their tasks."""
 
     app: str
     redis: RedisServer | str
@@ -35,6 +36,7 @@ class WorkerOptions:
     name: str = ""
     numbered: bool = False
     cluster: bool = False
+    task_logs: bool = True
 
 
 def worker_command(options: WorkerOptions) -> list[str]:

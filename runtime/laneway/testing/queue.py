@@ -15,6 +15,7 @@ from laneway.adapters.memory import MemoryStore, VirtualClock
 from laneway.client import App
 from laneway.errors import ConfigError
 from laneway.execute.executor import Executor
+from laneway.execute.notes import Scribe
 from laneway.execute.run import TaskDefaults
 from laneway.model.config import DEFAULT_LANE, MAX_LANES, Keep, Kept, LaneConfig, QueueConfig
 from laneway.model.states import FINAL, State
@@ -185,6 +186,8 @@ class TestQueue(Submissions):
             assert self._crew is not None
             return await store.extend(self._crew.incarnation, task_id, fence)
 
+        scribe = Scribe(store.notes, lambda: self._crew.incarnation if self._crew else b"", clock_ms=self._clock.now_ms)
+
         def make(**callbacks: Any) -> Executor:
             return Executor(
                 self._handlers,
@@ -195,6 +198,7 @@ class TestQueue(Submissions):
                 middleware=self._app.execution_middleware(extend),
                 make_context=self._app.context_factory(extend),
                 state=state,
+                scribe=scribe,
                 defaults=TaskDefaults(config.max_attempts, config.backoff),
                 rand=None if self._seed is None else random.Random(self._seed),
                 clock_ms=self._clock.now_ms,
