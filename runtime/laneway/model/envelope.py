@@ -53,7 +53,7 @@ class Body(msgspec.Struct, array_like=True):
     trace: str | None = None
 
 
-_encode_body = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(Body).decode
 
 
@@ -80,6 +80,17 @@ def fingerprint(task_type: str, payload: bytes) -> bytes:
     ).digest()
 
 
+def said_after_payload(body: Body) -> list[Any]:
+    """The fields behind the payload, without the last ones that say nothing: most tasks have none, and each would be a
+    byte in memory for every waiting task. Readers take what is missing for its default."""
+    fields: list[Any] = [body.timeout_ms or None, body.backoff, body.labels, body.description, body.trace]
+    while fields and fields[-1] is None:
+        fields.pop()
+    if fields:
+        fields[0] = body.timeout_ms
+    return fields
+
+
 def encode_envelope(env: Envelope, *, compress_over: int = 0) -> bytes:
     """Encodes what is sent at submission. Payloads over ``compress_over`` bytes (0: never) are compressed."""
     body, flags, tail = env.body, 0, b""
@@ -103,7 +114,7 @@ def encode_envelope(env: Envelope, *, compress_over: int = 0) -> bytes:
             flags |= COMPRESSED
             body = Body(body.type, packed, body.timeout_ms, body.backoff, body.labels, body.description, body.trace)
     head = _PLAIN.pack(SCHEMA, flags, env.lane, env.priority, env.max_attempts, len(tenant), len(key))
-    return b"".join((head, tail, tenant, key, _encode_body(body)))
+    return b"".join((head, tail, tenant, key, _encode([body.type, body.payload, *said_after_payload(body)])))
 
 
 def decode_stored(raw: bytes) -> Envelope:

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import msgspec
 
 from laneway.model.config import QueueConfig
-from laneway.model.envelope import Backoff, Body, Envelope, encode_envelope
+from laneway.model.envelope import Backoff, Body, Envelope, encode_envelope, said_after_payload
 from laneway.submit.checks import EMPTY, check_own, check_payload, check_shape, live_lane
 from laneway.submit.new_task import NewTask
 
@@ -91,12 +91,9 @@ class Encoder:
         env = _envelope(plain, template)
         whole = encode_envelope(env)
         # Cut by the length of the fields after the payload, not where two bytes look right.
-        rest = b"".join(
-            msgspec.msgpack.encode(field)
-            for field in (env.body.timeout_ms, env.body.backoff, env.body.labels, None, None)
-        )
+        rest = b"".join(msgspec.msgpack.encode(field) for field in said_after_payload(env.body))
         cut = len(whole) - len(rest)
-        if whole[cut:] != rest or whole[cut - 2 : cut] != _EMPTY_BIN:
+        if whole[cut:] != rest or whole[:cut][-2:] != _EMPTY_BIN:
             raise AssertionError("the layout of envelopes has changed; laneway.submit.encoder must follow it")
         template.before, template.after = whole[: cut - 2], rest
         if len(self._templates) >= MAX_TEMPLATES:
