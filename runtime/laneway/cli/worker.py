@@ -51,6 +51,13 @@ from laneway.cli.target import resolve_role
     show_default=True,
     help="Replace a process that has grown to so many MB; 0: never.",
 )
+@click.option(
+    "--task-logs/--no-task-logs",
+    default=True,
+    envvar="LANEWAY_TASK_LOGS",
+    show_envvar=True,
+    help="Keep what handlers log with their tasks: the last 200 lines of each, up to 32 KiB.  [default: task-logs]",
+)
 @metrics_options
 @click.option(
     "--name",

@@ -20,6 +20,7 @@ from laneway.client.task import AsyncTask, Call, SyncTask, Task
 from laneway.errors import ConfigError, InvalidTask, LanewayError
 from laneway.kit.tracing import present_tracing
 from laneway.model.context import ContextData, ContextFactory
+from laneway.model.notes import TaskType
 from laneway.model.task import TaskDef
 from laneway.ports.store import TaskStore
 from laneway.submit import NewTask, Receipt, Submitter
@@ -129,6 +130,12 @@ class App:
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidTask(f"task {type!r}: {error}") from error
         return Call(apply_options(NewTask(type=type, payload=payload), options), _decode_any)
+
+    def describe_tasks(self) -> list[TaskType]:
+        """The task types with the JSON Schemas of their payloads, as workers announce them."""
+        from laneway.client.schemas import describe_types  # only workers tell their types
+
+        return describe_types(self.name, self.tasks, lambda name: self._tasks[name].schema)
 
     # -- submitting
 

@@ -53,6 +53,14 @@ class Arguments:
         self._all_required = all(len(field) == 2 for field in fields)
         struct = msgspec.defstruct(f"{name}.arguments", fields, kw_only=True, forbid_unknown_fields=True)
         self._decode = msgspec.msgpack.Decoder(struct).decode
+        self._struct = struct
+        self._fn = fn
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the payload."""
+        from laneway.client.schemas import payload_schema  # only workers tell their types
+
+        return payload_schema(self._struct, self._fn)
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """The payload of a call.

@@ -60,6 +60,11 @@ class Task(Generic[P, R]):
         """The name of the task type."""
         return self.definition.name
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the payload, by the handler's annotations."""
+        return self._arguments.schema()
+
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 

@@ -12,6 +12,7 @@ from laneway.adapters.redis import RedisStore
 from laneway.client import App
 from laneway.dispatch.direct import DirectSource
 from laneway.errors import ConfigError, SchemaTooNew
+from laneway.execute.announcer import Announcer
 from laneway.execute.executor import Executor
 from laneway.execute.notes import Scribe
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
@@ -122,6 +123,9 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         except SchemaTooNew as error:  # an image that was left behind; nothing but a newer one helps
             return refuse(error)
         health.forget("worker")
+        announcer = Announcer(store.notes, app.describe_tasks())
+        await announcer.start()
+        stack.push_async_callback(announcer.stop)
         stop.waits_for = lambda: f"{worker.executor.busy} running tasks, up to {options.drain:g} s"
         _log.info("worker ready", worker=worker.name, slots=options.slots, tasks=sorted(app.tasks), source=source.mode)
         watched = new_store()

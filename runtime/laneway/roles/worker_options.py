@@ -47,5 +47,8 @@ def worker_command(options: WorkerOptions) -> list[str]:
         value = getattr(options, field.name)
         if field.name in _NOT_IN_COMMAND or value in (None, ""):
             continue
+        if isinstance(value, bool):
+            command.append(f"--{'' if value else 'no-'}{field.name.replace('_', '-')}")
+            continue
         command += [f"--{field.name.replace('_', '-')}", str(value)]
     return command
