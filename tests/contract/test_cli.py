@@ -333,7 +333,7 @@ def test_purge_forgets_dead_letters_and_nothing_else(queue: CliQueue) -> None:
 @pytest.mark.parametrize("verb", ["replay", "purge"])
 def test_many_are_changed_only_after_a_yes(queue: CliQueue, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.kill(2)
-    monkeypatch.setattr("laneway.cli.dead.on_terminal", lambda: True)
+    monkeypatch.setattr("laneway.cli.dead_change.on_terminal", lambda: True)
     result = queue.run("dead", verb, "--all", input="n\n")
     assert result.exit_code == 1
     assert f"{verb} 2 dead letters of queue default/orders?" in result.stderr

@@ -14,7 +14,7 @@ ID = "06gmhl2oq4k1u8bn5d3ti98"
 CASES: list[tuple[list[str], int, str]] = [
     ([], 2, "Usage: laneway [OPTIONS] COMMAND [ARGS]..."),
     (["stat"], 2, "there is no command 'stat'; did you mean 'stats'?"),
-    (["xyz"], 2, "the commands are bench, dead, demo, gateway, health, poller, stats, submit,"),
+    (["xyz"], 2, "the commands are bench, completion, context, dead, demo,"),
     (["task", "sho", ID], 2, "did you mean 'show'?"),
     (["stats", "--jsn"], 2, "No such option '--jsn'"),
     (["stats", "extra"], 2, "unexpected extra argument"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from laneway.cli.params import KEY_VALUE, WHEN
+
+#: Several values may stand in one, with commas between; "\\," is one that belongs to a value.
+_COMMA = re.compile(r"(?<!\\),")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -103,7 +107,7 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
             if len(found[name]) < len(value):
                 raise click.UsageError("--label is given twice with one name: no task has two values of a label")
         elif isinstance(value, tuple):
-            parts = list(dict.fromkeys(part for text in value for part in (text.split(",") if text else [""])))
+            parts = list(dict.fromkeys(part.replace("\\,", ",") for text in value for part in _COMMA.split(text)))
             _check(name, parts)
             found[name] = parts
         else:

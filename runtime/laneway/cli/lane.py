@@ -52,7 +52,7 @@ def _row(item: LaneItem) -> tuple[object, ...]:
     notes = [name for name in ("paused", "removed", "fifo") if item.raw.get(name)]
     return (
         item.name, item.priority, item.queued, item.running, _or_dash(item.max_running),
-        f"{item.min_share}%" if item.min_share else "-", _or_dash(item.dispatch_rate, "/s"),
+        f"{item.min_share:g}%" if item.min_share else "-", _or_dash(item.dispatch_rate, "/s"),
         span(item.oldest_seconds), span(item.eta_seconds), ", ".join(notes),
     )  # fmt: skip
 

@@ -156,7 +156,7 @@ SECONDS = Checked("duration", seconds)
 MOMENT = Checked("time", moment)
 WHEN = Checked("time", when)
 TASK_ID = Checked("id", task_id)
-TASK_BYTES = Checked("id", id_bytes)
+
 REDIS_URL = Checked("url", redis_url)
 KAFKA = Checked("host:port", kafka_servers)
 APP = Checked("package.module:app", app_path)

@@ -184,8 +184,13 @@ async def _in_process(stack: AsyncExitStack, stores: dict[str, Any], queue: str)
     from laneway.client.http import HttpClient
     from laneway.gateway.app import build_app
     from laneway.gateway.limits import GatewayLimits
+    from laneway.kit.logs import setup_logging
 
+    # What goes wrong is told as an error of the command; the log is for those who look into it.
+    debug = getattr(click.get_current_context().find_root().obj, "debug", False)
+    setup_logging("debug" if debug else "critical", "console")
     app = build_app(stores, limits=GatewayLimits(deadline=_DEADLINE_S))
+    stack.push_async_callback(app.state.gateway.stop)
     client = HttpClient("http://laneway", queue, patience=0.0, timeout=_DEADLINE_S + 5.0, transport=InProcess(app))
     stack.push_async_callback(client.close)
     return client

@@ -61,6 +61,8 @@ def _facts(task: TaskDetail) -> RenderableType:
         rows.append(("ended", f"{clock(task.ended_at)} ({ago(task.ended_at)})"))
     if task.waits is not None:
         rows.append(("waited, ran", f"{span(task.waits.wait_seconds)}, {span(task.waits.run_seconds)}"))
+    if task.fingerprint:
+        rows.append(("group", task.fingerprint + (f", raised in {task.frame}" if task.frame else "")))
     if task.worker:
         rows.append(("worker", task.worker))
     if task.progress is not None:

@@ -400,7 +400,7 @@ def filter_query(filters: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, datetime):
             query[_camel(name)] = _time(value)
         elif isinstance(value, list | tuple | set | frozenset):
-            query[_camel(name)] = ",".join(map(str, value)) or None
+            query[_camel(name)] = ",".join(str(part).replace(",", "\\,") for part in value) if value else None
         else:
             query[_camel(name)] = value
     return query

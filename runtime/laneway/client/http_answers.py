@@ -173,6 +173,8 @@ class TaskDetail(Answer):
     errors: list[AttemptError] = []
     result: Any = None
     redacted: bool = False
+    fingerprint: str | None = None
+    frame: str | None = None
 
 
 class TaskPage(Answer):
@@ -235,12 +237,13 @@ class ReplayAnswer(Answer):
 
 
 class DeadGroup(Answer):
-    """Dead letters with the same error."""
+    """Dead letters with the same error; ``frame`` is where it was raised."""
 
     fingerprint: str
     type: str = ""
     kind: str = ""
     message: str = ""
+    frame: str = ""
     count: int = 0
     first_at: datetime | None = None
     last_at: datetime | None = None
