@@ -29,6 +29,7 @@ from laneway.gateway.front import QueueFront
 from laneway.gateway.history import HistoryRoutes
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.lists import ListRoutes
+from laneway.gateway.notes import NoteRoutes
 from laneway.gateway.openapi import build_openapi
 from laneway.gateway.ops import ops_rows
 from laneway.gateway.queues import QueueRoutes
@@ -162,6 +163,7 @@ def _rows(gateway: Gateway) -> list[Row]:
         *TaskRoutes(gateway.fronts, gateway.limits).routes(),
         *ListRoutes(gateway.fronts).routes(),
         *ShowRoutes(gateway.fronts).routes(),
+        *NoteRoutes(gateway.fronts).routes(),
         *QueueRoutes(gateway.fronts).routes(),
         *WorkerRoutes(gateway.fronts).routes(),
         *DeadRoutes(gateway.fronts).routes(),
