@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from servers import kafka_jars, kubernetes_build, prometheus
+from servers import browser, kafka_jars, kubernetes_build, prometheus
 from servers.redis import find_redis7, find_redis62
 
 
@@ -38,6 +38,8 @@ PARTS = {
 """The servers that `hack/parts` starts."""
 
 TOOLS = {
+    "browser": Part("A browser", browser.lacks_browser),
+    "node": Part("Node", browser.lacks_node),
     "kubernetes_controllers": Part(
         f"Kubernetes {kubernetes_build.KUBERNETES}'s controllers",
         lambda: kubernetes_build.missing((*kubernetes_build.ENVTEST, "etcd", "kube-controller-manager")),
