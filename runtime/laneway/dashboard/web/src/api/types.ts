@@ -184,6 +184,8 @@ export interface DeadGroup {
   type: string;
   kind: string;
   message: string;
+  /** Where it was raised; "" when that is not known. */
+  frame?: string;
   count: number;
   firstAt: string | null;
   lastAt: string | null;

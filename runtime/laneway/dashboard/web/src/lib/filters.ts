@@ -41,20 +41,19 @@ export function statesOf(params: URLSearchParams): string[] {
 }
 
 export const SORTS: Record<string, string> = {
-  next: "next to run",
-  due: "due first",
-  "-ended": "newest end first",
   ended: "oldest end first",
-  "-created": "newest first",
-  created: "oldest first",
+  "-created": "newest submitted first",
+  created: "oldest submitted first",
 };
 
-/** The sorts that can be had for these states: others the API refuses, saying why. */
-export function sortsFor(states: string[]): string[] {
-  if (states.length && states.every((state) => ENDED.has(state))) return ["-ended", "ended"];
-  if (states.length === 1 && states[0] === "scheduled") return ["due"];
-  if (states.length && states.every((state) => state === "queued" || state === "parked")) return ["next"];
-  return [];
+/** The order that a list of these states has by itself, and the others that the API can give for them. */
+export function ordersFor(states: string[]): { usual: string; others: string[] } {
+  const only = (...of: string[]): boolean => states.length > 0 && states.every((state) => of.includes(state));
+  if (only(...ENDED)) return { usual: "newest end first", others: ["ended"] };
+  if (only("running", "dispatched")) return { usual: "by state", others: ["created", "-created"] };
+  if (only("scheduled")) return { usual: "due first", others: [] };
+  if (only("queued")) return { usual: "next to run", others: [] };
+  return { usual: "by state", others: [] };
 }
 
 /** A time in the browser's zone as a field of a form has it, and back. */

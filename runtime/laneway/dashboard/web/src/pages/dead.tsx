@@ -15,9 +15,8 @@ import { clearFilters, FilterBar } from "../ui/filterbar";
 import { Disposal, useDisposal } from "../ui/disposal";
 import { NoTasks, Pager, TaskTable, useSelection } from "../ui/tasktable";
 
-const NAMES = ["lane", "type", "tenant", "endedFrom", "endedTo", "createdFrom", "createdTo", "error", "fingerprint"];
-/** What groups can be narrowed by; the list of tasks has more. */
-const GROUP_NAMES = ["lane", "type", "tenant", "endedFrom", "endedTo"];
+const GROUP_NAMES = ["lane", "type", "tenant", "endedFrom", "endedTo", "createdFrom", "createdTo", "error"];
+const NAMES = [...GROUP_NAMES, "fingerprint"];
 const REFRESH_MS = 3_000;
 
 export function Dead({ queue }: { queue: string }) {
@@ -41,7 +40,7 @@ export function Dead({ queue }: { queue: string }) {
 
 function Groups({ queue }: { queue: string }) {
   const filter = filterOf(params.value, GROUP_NAMES);
-  const search = asQuery({ ...filter, labels: [] });
+  const search = asQuery(filter);
   const read = useRead(`${queue} ${search}`, (signal) => allGroups(queue, search, signal));
   const refresh = useThrottle(REFRESH_MS, read.again);
   useEffect(() => listen((news) => {
@@ -105,7 +104,7 @@ function Group({ queue, group, most }: { queue: string; group: DeadGroup; most: 
   return (
     <tr>
       <td class="right"><span class="bar-cell end"><span class="bar dead" data-some="" style={{ width: `${(group.count / most) * 100}%` }} /><b class="num">{compact(group.count)}</b></span></td>
-      <td class="group-cell"><a href={href(queue, "dead", null, `?${narrowed.toString()}`)}><b>{group.kind}</b> <span class="group-message">{group.message}</span></a></td>
+      <td class="group-cell"><a href={href(queue, "dead", null, `?${narrowed.toString()}`)}><b>{group.kind}</b> <span class="group-message">{group.message}</span></a>{group.frame && <div class="faint id">{group.frame}</div>}</td>
       <td class="opt type">{group.type}</td>
       <td class="opt right num"><Ago at={group.firstAt} /></td>
       <td class="right num"><Ago at={group.lastAt} /></td>
@@ -133,9 +132,8 @@ function List({ queue }: { queue: string }) {
   const now = params.value;
   const filter = filterOf(now, NAMES);
   const cursor = now.get("cursor");
-  const sort = now.get("sort");
-  const key = `${queue} ${asQuery(filter, { sort })}`;
-  const search = useSearch(`${key} ${cursor}`, cursor, (at, limit) => queuePath(queue, "dead") + asQuery(filter, { sort, limit, cursor: at }));
+  const key = `${queue} ${asQuery(filter)}`;
+  const search = useSearch(`${key} ${cursor}`, cursor, (at, limit) => queuePath(queue, "dead") + asQuery(filter, { limit, cursor: at }));
   const selection = useSelection(key);
   const disposal = useDisposal();
   const items = search.items ?? [];
@@ -166,7 +164,7 @@ function List({ queue }: { queue: string }) {
               {chosen > 0 && <Button kind="quiet" onClick={() => selection.set(new Set())}>Clear</Button>}
             </div>
           )}
-          <Panel title="List of dead letters" flush>
+          <Panel title="List of dead letters" flush bare>
             {items.length ? <TaskTable queue={queue} items={items} selection={can("operate") ? selection : null} dead /> : !search.searching && <NoTasks filtered clear={() => change({ fingerprint: null, view: null })} searched={search.scanned} />}
             <Pager search={search} shown={items.length} />
           </Panel>

@@ -24,7 +24,7 @@ export function Lanes({ queue }: { queue: string }) {
       <PageHead title="Lanes" sub="A free slot takes the best task there is: from the lane of highest priority first." />
       {read.value && read.refusal && <Stale refusal={read.refusal} again={read.again} />}
       {read.value ? (
-        <Panel title="Lanes in their order" flush>
+        <Panel title="Lanes in their order" flush bare>
           {read.value.items.length ? <Table queue={queue} lanes={read.value.items} history={history.value} /> : <Empty title="The queue has no lanes" />}
         </Panel>
       ) : read.refusal ? <Trouble refusal={read.refusal} again={read.again} what="the lanes" /> : <Loading what="the lanes" />}

@@ -104,18 +104,18 @@ function Tiles({ queue, now }: { queue: string; now: Stats }) {
   return (
     <dl class="tiles">
       <Tile name="Submitted" value={rate(rates.in)} unit="/s" note={`${count(now.tasks["submitted"] ?? 0)} in all`} />
-      <Tile name="Ended" value={rate(rates.out)} unit="/s" note={`${compact(now.tasks["succeeded"] ?? 0)} succeeded are kept`} />
+      <Tile name="Ended" value={rate(rates.out)} unit="/s" note={`${compact(now.tasks["succeeded"] ?? 0)} succeeded kept`} />
       <Tile name="Queued" value={compact(queued)} note={oldest < 0 ? "nothing waits" : `oldest ${duration(oldest)}`} to={href(queue, "tasks", null, "?state=queued")} />
       <Tile name="Running" value={compact(held)} note={slots ? `${Math.round((held / slots) * 100)}% of ${count(slots)} slots` : "no slots"} to={href(queue, "tasks", null, "?state=running")} />
       <Tile name="Workers" value={count(now.workers.length)} bad={now.workers.length === 0} note={now.workers.length ? oddWorkers(now) : "nobody takes tasks"} to={href(queue, "workers")} />
       <Tile name="Dead letters" value={compact(dead)} bad={dead > 0} note={dead ? "look into them" : "none"} to={href(queue, "dead")} />
-      <Tile name="Drift" value={count(now.drift)} bad={now.drift !== 0} note={now.drift === 0 ? "every task is accounted for" : "a fault of Laneway: report it"} />
+      <Tile name="Drift" value={count(now.drift)} bad={now.drift !== 0} note={now.drift === 0 ? "all accounted for" : "a fault of Laneway: report it"} />
     </dl>
   );
 }
 
 function oddWorkers(now: Stats): string {
-  const odd = now.workers.filter((worker) => worker.state !== "active" && worker.state !== "live" && worker.state !== "ready");
+  const odd = now.workers.filter((worker) => worker.state !== "announced");
   if (!odd.length) return "all well";
   const by = new Map<string, number>();
   for (const worker of odd) by.set(worker.state, (by.get(worker.state) ?? 0) + 1);
@@ -158,7 +158,10 @@ function HistoryCharts({ history, step }: { history: History; step: number }) {
   const { at, rates, depth, waits, runs } = useMemo(() => {
     const grid = times(history, step);
     const pick = series(history.points, grid, step);
-    const lanes = Object.entries(history.lanes).slice(0, MOST_LANES);
+    // In their order, best first, as far as it is known.
+    const order = stats.peek()?.lanes.map((lane) => lane.name) ?? [];
+    const rank = (name: string): number => (order.indexOf(name) + 1 || order.length + 1);
+    const lanes = Object.entries(history.lanes).sort(([a], [b]) => rank(a) - rank(b)).slice(0, MOST_LANES);
     return {
       at: grid,
       rates: [
@@ -185,10 +188,10 @@ function HistoryCharts({ history, step }: { history: History; step: number }) {
   }
   return (
     <div class="charts">
-      <Panel title="Tasks per second"><Chart title="Tasks per second" at={at} lines={rates} format={rate} /></Panel>
-      <Panel title="Queued by lane"><Chart title="Queued by lane" at={at} lines={depth} format={compact} /></Panel>
-      <Panel title="Wait before start"><Chart title="Wait before start" at={at} lines={waits} format={duration} /></Panel>
-      <Panel title="Run time"><Chart title="Run time" at={at} lines={runs} format={duration} /></Panel>
+      <Panel title="Tasks per second"><Chart title="Tasks per second" at={at} lines={rates} format={rate} empty="No samples yet" /></Panel>
+      <Panel title="Queued by lane"><Chart title="Queued by lane" at={at} lines={depth} format={compact} empty="No samples yet" /></Panel>
+      <Panel title="Wait before start"><Chart title="Wait before start" at={at} lines={waits} format={duration} empty="No task started in this time" /></Panel>
+      <Panel title="Run time"><Chart title="Run time" at={at} lines={runs} format={duration} empty="No task ended in this time" /></Panel>
     </div>
   );
 }

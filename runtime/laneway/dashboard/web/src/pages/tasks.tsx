@@ -52,7 +52,7 @@ export function Tasks({ queue }: { queue: string }) {
       {!search.items ? (
         search.refusal ? <Trouble refusal={search.refusal} again={search.again} what="the tasks" /> : <Loading what="tasks" />
       ) : (
-        <Panel title="List of tasks" flush>
+        <Panel title="List of tasks" flush bare>
           {items.length ? <TaskTable queue={queue} items={items} selection={can("operate") ? selection : null} /> : !search.searching && <NoTasks filtered={!isEmpty(filter)} clear={clearFilters} searched={search.scanned} />}
           <Pager search={search} shown={items.length} />
         </Panel>

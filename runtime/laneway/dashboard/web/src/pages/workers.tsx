@@ -26,7 +26,7 @@ export function Workers({ queue }: { queue: string }) {
       ) : workers.length === 0 ? (
         <Empty title="No worker is registered"><p>Tasks wait until one is: start one with <code>laneway worker</code>, or add a WorkerPool.</p></Empty>
       ) : (
-        <Panel title="Registered workers" flush>
+        <Panel title="Registered workers" flush bare>
           <table class="stack">
             <thead><tr><th>Worker</th><th>State</th><th>Slots</th><th>Tasks</th><th>Takes from</th><th class="right">Last beat</th><th class="right">Started</th><th><span class="sr">Actions</span></th></tr></thead>
             <tbody>

@@ -155,12 +155,13 @@ export function PageHead({ title, children, sub }: {
   );
 }
 
-export function Panel({ title, aside, children, flush = false, id }: {
-  title: string; aside?: ComponentChildren; children: ComponentChildren; flush?: boolean; id?: string;
+/** `bare`: its title is only for those who can't see that the page's head says it already. */
+export function Panel({ title, aside, children, flush = false, bare = false }: {
+  title: string; aside?: ComponentChildren; children: ComponentChildren; flush?: boolean; bare?: boolean;
 }) {
   return (
-    <section class={`panel ${flush ? "flush" : ""}`} aria-label={title} id={id}>
-      <div class="panel-head">
+    <section class={`panel ${flush ? "flush" : ""}`} aria-label={title}>
+      <div class={bare ? "sr" : "panel-head"}>
         <h2>{title}</h2>
         {aside && <div class="panel-aside">{aside}</div>}
       </div>

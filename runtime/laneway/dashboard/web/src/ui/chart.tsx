@@ -14,8 +14,9 @@ export interface Line {
   dashed?: boolean;
 }
 
-export function Chart({ title, at, lines, format, height = 168 }: {
-  title: string; at: number[]; lines: Line[]; format: (value: number) => string; height?: number;
+/** `empty`: what to say when there is no number at all. */
+export function Chart({ title, at, lines, format, empty, height = 168 }: {
+  title: string; at: number[]; lines: Line[]; format: (value: number) => string; empty: string; height?: number;
 }) {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -75,7 +76,9 @@ export function Chart({ title, at, lines, format, height = 168 }: {
 
   useEffect(() => plot.current?.setData(data), [data]);
 
-  const index = cursor !== null && cursor < at.length ? cursor : lastKnown(lines, at.length);
+  const last = lastKnown(lines, at.length);
+  const nothing = last === null ? empty : null;
+  const index = cursor !== null && cursor < at.length ? cursor : last;
   return (
     <figure class="chart" role="group" aria-label={title}>
       <figcaption class="legend">
@@ -88,7 +91,10 @@ export function Chart({ title, at, lines, format, height = 168 }: {
           </span>
         ))}
       </figcaption>
-      <div class="plot" ref={holder} aria-hidden="true" />
+      <div class="plot">
+        <div ref={holder} aria-hidden="true" />
+        {nothing && <p class="plot-nothing">{nothing}</p>}
+      </div>
     </figure>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { STATES } from "../api/types";
-import { fromLocal, SORTS, sortsFor, statesOf, toLocal } from "../lib/filters";
+import { fromLocal, ordersFor, SORTS, statesOf, toLocal } from "../lib/filters";
 import { compact } from "../lib/format";
 import { useKeys } from "../lib/keys";
 import { change, params } from "../router";
@@ -21,7 +21,7 @@ export function FilterBar({ states }: { states: boolean }) {
   const [open, setOpen] = useState(MORE.some((name) => now.has(name)));
   useKeys({ "/": () => search.current?.focus() });
   const chosen = statesOf(now);
-  const sorts = states ? sortsFor(chosen) : ["-ended", "ended"];
+  const orders = ordersFor(chosen);
   const lanes = stats.value?.lanes.map((lane) => lane.name) ?? [];
   const lane = now.get("lane") ?? "";
   const used = MORE.filter((name) => now.has(name)).length;
@@ -71,13 +71,13 @@ export function FilterBar({ states }: { states: boolean }) {
           <When name="createdTo" title="Created to" />
           <When name="endedFrom" title="Ended from" />
           <When name="endedTo" title="Ended to" />
-          <label class="field">
+          {states && <label class="field">
             <span class="field-name">Order</span>
-            <select value={now.get("sort") ?? ""} disabled={sorts.length === 0} title={sorts.length ? "" : "Choose states that share an order: only waiting ones, or only ended ones"} onChange={(event) => change({ sort: event.currentTarget.value || null, cursor: null })}>
-              <option value="">{sorts.length ? SORTS[sorts[0] ?? ""] : "by state"}</option>
-              {sorts.slice(1).map((sort) => <option key={sort} value={sort}>{SORTS[sort]}</option>)}
+            <select value={now.get("sort") ?? ""} disabled={orders.others.length === 0} title={orders.others.length ? "" : "There is one order for these states; ended ones, or running ones, have more"} onChange={(event) => change({ sort: event.currentTarget.value || null, cursor: null })}>
+              <option value="">{orders.usual}</option>
+              {orders.others.map((sort) => <option key={sort} value={sort}>{SORTS[sort]}</option>)}
             </select>
-          </label>
+          </label>}
         </div>
       )}
     </search>

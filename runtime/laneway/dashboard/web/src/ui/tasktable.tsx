@@ -53,7 +53,7 @@ export function TaskTable({ queue, items, selection, dead = false }: {
             </th>
           )}
           <th>State</th><th>Task</th><th class="opt">Lane</th><th class="opt right">Prio</th><th class="opt">Tenant</th>
-          <th class="right opt">Attempts</th><th class="right">{dead ? "Died" : "Since"}</th><th class="opt wide-col">{dead ? "Last error" : "What about it"}</th>
+          <th class="right opt">Attempts</th><th class="right">{dead ? "Died" : "Since"}</th><th class="opt wide-col">{dead ? "Last error" : "Detail"}</th>
         </tr>
       </thead>
       <tbody ref={body}>
@@ -68,7 +68,7 @@ export function TaskTable({ queue, items, selection, dead = false }: {
           >
             {selection && <td class="check"><input type="checkbox" aria-label={`Select ${item.id}`} checked={selection.ids.has(item.id)} onChange={() => toggle(item.id)} /></td>}
             <td><StateBadge state={item.state} /></td>
-            <td class="task-cell"><span class="type">{item.type}</span><TaskLink queue={queue} id={item.id} /></td>
+            <td><div class="task-cell"><span class="type">{item.type}</span><TaskLink queue={queue} id={item.id} /></div></td>
             <td class="opt">{item.lane}</td>
             <td class="opt right num">{item.priority}</td>
             <td class="opt">{item.tenant || <span class="faint">–</span>}</td>
