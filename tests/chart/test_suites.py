@@ -9,6 +9,7 @@ from tests.chart.charts import CHART, Helm
 
 from laneway.kit.metrics import CATALOGUE
 from laneway_operator.engine.metrics import OperatorMetrics
+from monitoring.alerts import ALERTS
 from servers.kubernetes_build import find
 from servers.need import require
 
@@ -45,15 +46,20 @@ def test_alerts_name_only_metrics_that_there_are(helm: Helm, known_metrics: set[
         for group in document["spec"]["groups"]
         for rule in group["rules"]
     ]
-    assert len(rules) >= 7
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    alerts = [rule for rule in rules if "alert" in rule]
+    assert len(alerts) == len(ALERTS)
     for rule in rules:
-        named = set(re.findall(r"\blaneway_\w+", rule["expr"]))
-        assert named, f"{rule['alert']} names no metric"
+        name = rule.get("alert", rule.get("record"))
+        words = set(re.findall(r"[a-z_:]*\blaneway_[\w:]+", rule["expr"]))
+        assert words, f"{name} names no metric"
+        named = words - recorded
         for metric in named:
             base = next((metric.removesuffix(end) for end in _SUFFIXES if metric.endswith(end)), metric)
-            assert base in known_metrics, f"{rule['alert']}: there is no metric {metric}"
+            assert base in known_metrics, f"{name}: there is no metric {metric}"
+    for rule in alerts:
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook"}
 
 
 def test_alerts_say_which_object_they_are_about_to_prometheus_not_to_helm(helm: Helm) -> None:

@@ -41,6 +41,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"redis": {"existingSecret": "redis"}}, "at '/redis/existingSecret': got string, want object"),
     ({"leaderElection": {"leaseDuration": 7}}, "must be 4 s longer than two renewals"),
     ({"leaderElection": {"renewPeriod": "2s"}}, "at '/leaderElection/renewPeriod': got string, want number"),
+    (
+        {"monitoring": {"prometheusRule": {"bounds": {"LanewayTasksDy": 1}}}},
+        "must be one of 'LanewayTasksDie', 'LanewayQueueUnreadable'",
+    ),
+    ({"monitoring": {"prometheusRule": {"bounds": {"LanewayTasksDie": "1"}}}}, "got string, want number"),
+    (
+        {"monitoring": {"prometheusRule": {"disabled": ["TasksDie"]}}},
+        "at '/monitoring/prometheusRule/disabled/0': value",
+    ),
+    ({"monitoring": {"prometheusRule": {"runbookUrl": "docs/runbooks"}}}, "'docs/runbooks' does not match"),
     ({"log": {"level": "loud"}}, "must be one of 'debug', 'info', 'warning', 'error', 'critical'"),
     ({"log": {"format": "text"}}, "must be one of 'json', 'console'"),
     ({"maxConcurrentPasses": 0}, "at '/maxConcurrentPasses': minimum: got 0, want 1"),
@@ -119,7 +129,8 @@ def test_a_key_that_the_chart_sets_too_is_rendered_once(helm: Helm) -> None:
     assert documents["PodMonitor", "laneway-operator"]["metadata"]["labels"]["team"] == "monitors"
     rules = documents["PrometheusRule", "laneway"]
     assert rules["metadata"]["labels"]["team"] == "rules"
-    assert {rule["labels"]["severity"] for group in rules["spec"]["groups"] for rule in group["rules"]} == {"page"}
+    alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {rule["labels"]["severity"] for rule in alerts} == {"page"}
 
 
 def test_releases_of_different_namespaces_share_no_object_of_the_cluster(helm: Helm) -> None:

@@ -244,10 +244,11 @@ class Flow:
         """The registrations now."""
         return (await self.store.stats()).workers
 
-    async def poller(self, *, redis: str | None = None, kafka: str | None = None) -> Member:
-        """A poller process, ready."""
-        command = [*_role("poller"), "--queue", self.queue, "--log-format", "json"]
-        member = await self._start("poller", command, self._servers(redis, kafka))
+    async def poller(self, *, redis: str | None = None, kafka: str | None = None, metrics: bool = False) -> Member:
+        """A poller process, ready. ``metrics``: it serves them."""
+        port = free_port() if metrics else 0
+        command = [*_role("poller"), "--queue", self.queue, "--log-format", "json", "--metrics-port", str(port)]
+        member = await self._start("poller", command, self._servers(redis, kafka), port)
         await self._said(member, "poller ready")
         return member
 

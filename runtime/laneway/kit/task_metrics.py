@@ -85,6 +85,11 @@ class QueueTasks:
             self._found[lane, type] = series
         return series
 
+    @property
+    def works(self) -> bool:
+        """Whether a worker counts here: it has exchanged something with Redis, or has something to tell."""
+        return bool(any(self.dispatch.counts) or any(self.settle.counts) or self.stale or self.corrupt)
+
     # A scrape may come from another thread: each dict is copied in one step before it is walked.
     def all_series(self) -> list[TaskSeries]:
         """Every series now."""
@@ -135,7 +140,8 @@ class TaskMetrics(Collector):
             (((q.queue, lane, reason), n) for q in queues for (lane, reason), n in q.all_rejected()),
         )
         for name, count in (("laneway_outcomes_stale_total", "stale"), ("laneway_records_corrupt_total", "corrupt")):
-            yield counter_family(name, (((q.queue,), n) for q in queues if (n := getattr(q, count))))
+            # Of a worker, zeros too: an alert on growth needs to have seen the beginning.
+            yield counter_family(name, (((q.queue,), getattr(q, count)) for q in queues if q.works))
         yield histogram_family(
             "laneway_queue_wait_seconds",
             (((q.queue, lane), wait) for q in queues for lane, wait in q.all_waits() if any(wait.counts)),
