@@ -1,0 +1,57 @@
+"""A real Chromium before a real gateway, with a poller and a worker behind it.
+
+Playwright's synchronous API keeps an event loop running in this thread for as long as it is there, and other tests
+have loops of their own: so all of this lives as long as this folder's tests, and no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.browser.shop_stack import Shop
+from tests.browser.visitor import Visitor
+
+from servers.browser import find_chromium
+from servers.need import require
+from servers.redis import RedisServer
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    require("browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(),
+            # As root there is no sandbox; in a container /dev/shm is small.
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def shop(redis7_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The queues `shop`, with a worker, and `depot`, without, on a Redis of their own."""
+    with RedisServer(redis7_binary) as redis, Shop(redis.url, tmp_path_factory.mktemp("shop")) as shop:
+        yield shop
+
+
+@pytest.fixture
+def visitor(browser: Browser, shop: Shop) -> Iterator[Visitor]:
+    """Somebody with the dashboard before him. At the end nothing may have failed behind his back."""
+    context: BrowserContext = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
+    context.set_default_timeout(15_000)
+    visitor = Visitor(context.new_page(), shop.url)
+    yield visitor
+    visitor.check()
+    context.close()
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    """The visitor's page."""
+    return visitor.page
