@@ -24,7 +24,7 @@ export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
   const s = Math.max(0, seconds);
   if (s === 0) return "0 s";
-  if (s < 0.001) return "< 1 ms";
+  if (s < 0.0001) return "< 0.1 ms";
   if (s < 1) return `${s < 0.01 ? (s * 1000).toFixed(1) : Math.round(s * 1000)} ms`;
   if (s < 10) return `${s.toFixed(1)} s`;
   if (s < 60) return `${Math.round(s)} s`;

@@ -118,12 +118,12 @@ export function Meter({ value, most, label }: { value: number; most: number | nu
   const share = most ? Math.min(1, value / most) : 0;
   return (
     <span class="meter">
-      <span class="meter-bar" role="img" aria-label={`${label}: ${count(value)}${most ? ` of ${count(most)}` : ""}`}>
+      {most !== null && <span class="meter-bar" role="img" aria-label={`${label}: ${count(value)} of ${count(most)}`}>
         <span class="meter-fill" style={{ width: `${share * 100}%` }} data-full={share >= 1 ? "" : undefined} />
-      </span>
-      <span class="num" aria-hidden="true">
+      </span>}
+      <span class="num">
         {count(value)}
-        <span class="faint">/{most === null ? "∞" : count(most)}</span>
+        {most !== null && <span class="faint">/{count(most)}</span>}
       </span>
     </span>
   );

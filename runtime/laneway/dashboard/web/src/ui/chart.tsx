@@ -14,9 +14,9 @@ export interface Line {
   dashed?: boolean;
 }
 
-/** `empty`: what to say when there is no number at all. */
-export function Chart({ title, at, lines, format, empty, height = 168 }: {
-  title: string; at: number[]; lines: Line[]; format: (value: number) => string; empty: string; height?: number;
+/** `empty`: what to say when there is no number at all. `whole`: nothing between two whole numbers is possible. */
+export function Chart({ title, at, lines, format, empty, whole = false, height = 168 }: {
+  title: string; at: number[]; lines: Line[]; format: (value: number) => string; empty: string; whole?: boolean; height?: number;
 }) {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -45,13 +45,14 @@ export function Chart({ title, at, lines, format, empty, height = 168 }: {
         scales: { y: { range: (_u, _min, max) => [0, (max > 0 ? max : 1) * 1.06] } },
         axes: [
           { ...axis, size: 24, space: 70, grid: { show: false }, values: (_u, ticks) => ticks.map(tick(ticks)) },
-          { ...axis, size: 52, space: 34, values: (_u, ticks) => ticks.map(format) },
+          { ...axis, size: 52, space: 34, ...(whole ? { incrs: WHOLE } : {}), values: (_u, ticks) => ticks.map(format) },
         ],
         series: [
           {},
           ...lines.map((line): uPlot.Series => ({
             label: line.name, stroke: colour(line.colour), width: 1.5, spanGaps: false,
-            points: { show: false },
+            // A number with none beside it makes no line.
+            points: { size: 4, show: true, filter: alone },
             ...(line.fill ? { fill: `color-mix(in srgb, ${colour(line.colour)} 16%, transparent)` } : {}),
             ...(line.dashed ? { dash: [4, 3] } : {}),
           })),
@@ -97,6 +98,17 @@ export function Chart({ title, at, lines, format, empty, height = 168 }: {
       </div>
     </figure>
   );
+}
+
+const WHOLE = [1, 2, 5].flatMap((first) => Array.from({ length: 10 }, (_, power) => first * 10 ** power)).sort((a, b) => a - b);
+
+function alone(u: uPlot, line: number): number[] {
+  const values = u.data[line] ?? [];
+  const out: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] != null && values[i - 1] == null && values[i + 1] == null) out.push(i);
+  }
+  return out;
 }
 
 function said(value: number | null | undefined, format: (value: number) => string): string {

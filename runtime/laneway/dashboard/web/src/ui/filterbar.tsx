@@ -45,28 +45,26 @@ export function FilterBar({ states }: { states: boolean }) {
       )}
       <div class="filter-row">
         {states && (
-          <label class="with-icon">
-            <span class="sr">Task id begins with</span>
+          <div class="filter-field with-icon">
             <Icon name="search" />
-            <Text name="q" placeholder="Task id begins with…" inputRef={search} />
-          </label>
+            <Text name="q" title="Task id begins with" placeholder="Task id begins with…" inputRef={search} />
+          </div>
         )}
-        <label><span class="sr">Type</span><Text name="type" placeholder="Type" {...(states ? {} : { inputRef: search })} /></label>
-        <label>
-          <span class="sr">Lane</span>
-          <select value={lane} onChange={(event) => change({ lane: event.currentTarget.value || null, cursor: null })}>
+        <div class="filter-field"><Text name="type" title="Type" placeholder="Type" {...(states ? {} : { inputRef: search })} /></div>
+        <div class="filter-field">
+          <select aria-label="Lane" value={lane} onChange={(event) => change({ lane: event.currentTarget.value || null, cursor: null })}>
             <option value="">All lanes</option>
             {(lane && !lanes.includes(lane) ? [...lanes, lane] : lanes).map((name) => <option key={name} value={name}>{name}</option>)}
           </select>
-        </label>
+        </div>
         <Button aria-expanded={open} onClick={() => setOpen(!open)}>{open ? "Fewer filters" : `More filters${used ? ` (${used})` : ""}`}</Button>
         {any && <Button kind="quiet" onClick={clearFilters}>Clear</Button>}
       </div>
       {open && (
         <div class="filter-more">
-          <label class="field"><span class="field-name">Tenant</span><Text name="tenant" placeholder="any" /></label>
-          <label class="field"><span class="field-name">Label</span><Text name="label" placeholder="name:value" /></label>
-          <label class="field"><span class="field-name">Error contains</span><Text name="error" placeholder="any text" /></label>
+          <label class="field"><span class="field-name">Tenant</span><Text name="tenant" title="Tenant" placeholder="any" /></label>
+          <label class="field"><span class="field-name">Label</span><Text name="label" title="Label" placeholder="name:value" /></label>
+          <label class="field"><span class="field-name">Error contains</span><Text name="error" title="Error contains" placeholder="any text" /></label>
           <When name="createdFrom" title="Created from" />
           <When name="createdTo" title="Created to" />
           <When name="endedFrom" title="Ended from" />
@@ -88,8 +86,8 @@ export function clearFilters(): void {
   change(Object.fromEntries(["state", "lane", "type", "q", "cursor", ...MORE].map((name) => [name, null])));
 }
 
-function Text({ name, placeholder, inputRef }: {
-  name: string; placeholder: string; inputRef?: { current: HTMLInputElement | null };
+function Text({ name, title, placeholder, inputRef }: {
+  name: string; title: string; placeholder: string; inputRef?: { current: HTMLInputElement | null };
 }) {
   const there = name === "label" ? params.value.getAll(name).join(" ") : (params.value.get(name) ?? "");
   const [text, setText] = useState(there);
@@ -111,7 +109,7 @@ function Text({ name, placeholder, inputRef }: {
   };
   return (
     <input
-      type="search" value={text} placeholder={placeholder} spellcheck={false} autocomplete="off"
+      type="search" aria-label={title} value={text} placeholder={placeholder} spellcheck={false} autocomplete="off"
       {...(inputRef ? { ref: inputRef } : {})}
       onInput={(event) => {
         const value = event.currentTarget.value;
