@@ -59,7 +59,7 @@ def events(
     async def work(session: Session) -> int:
         if not follow:
             found = await session.client.recent_events(kinds=kinds, lane=lane, task=task, after=after, limit=limit)
-            for event in found:
+            for event in found[-limit:]:
                 _tell(session, event)
             return Exit.OK
         async for event in session.client.events(kinds=kinds, lane=lane, task=task, after=after):

@@ -29,6 +29,7 @@ from laneway.cli.queue import queue
 from laneway.cli.stats import stats
 from laneway.cli.submit import submit
 from laneway.cli.task import task
+from laneway.cli.top import top
 from laneway.cli.up import up
 from laneway.cli.version import version
 from laneway.cli.worker import worker
@@ -120,23 +121,23 @@ _CODES = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANING.
     "Start here:\n"
     "  laneway demo\n"
     "  laneway up -f examples/quickstart\n"
-    "  laneway stats --watch",
+    "  laneway top",
 )
 @click.option("--debug", is_flag=True, envvar="LANEWAY_DEBUG", help="Show the traceback of an error.")
 @click.pass_obj
 def main(settings: Settings, debug: bool) -> None:
     """A distributed priority task queue on Redis and Kafka.
 
-    Client commands find their queue by --redis, --namespace and --queue, by the environment, or by the
-    `laneway up` that runs in this folder. With --json they write JSON on standard output and nothing else;
-    messages always go to standard error.
+    Client commands talk to a gateway (--url, --context, --port-forward), or to a Redis without one (--redis);
+    where nothing is said, to the `laneway up` that runs in this folder, else to the context in use. With --output
+    json or yaml they write that on standard output and nothing else; messages always go to standard error.
     """
     settings.debug = debug
 
 
 for _command in (
-    up, gateway, poller, worker, submit, task, dead, queue, lane, workers, stats, events, context, completion, bench,
-    demo, health, keys, version,
+    up, gateway, poller, worker, submit, task, dead, queue, lane, workers, stats, top, events, context, completion,
+    keys, bench, demo, health, version,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -296,7 +296,8 @@ class Stats(Answer):
 
 
 class HistoryPoint(Answer):
-    """One step of a queue's history; latencies in seconds."""
+    """One step of a queue's history: counts of the step, means of sizes (None: nobody looked), latencies in seconds
+    (None: no task)."""
 
     at: datetime
     submitted: float = 0
@@ -304,14 +305,29 @@ class HistoryPoint(Answer):
     failed: float = 0
     retried: float = 0
     dead: float = 0
-    queued: float = 0
-    running: float = 0
-    workers: float = 0
-    slots: float = 0
-    wait_p50: float | None = msgspec.field(default=None, name="waitP50")
-    wait_p99: float | None = msgspec.field(default=None, name="waitP99")
-    run_p50: float | None = msgspec.field(default=None, name="runP50")
-    run_p99: float | None = msgspec.field(default=None, name="runP99")
+    cancelled: float = 0
+    expired: float = 0
+    queued: float | None = None
+    running: float | None = None
+    scheduled: float | None = None
+    workers: float | None = None
+    slots: float | None = None
+    wait_p50: float | None = None
+    wait_p99: float | None = None
+    run_p50: float | None = None
+    run_p99: float | None = None
+
+
+class LanePoint(Answer):
+    """One step of a lane's history."""
+
+    at: datetime
+    queued: float | None = None
+    running: float | None = None
+    submitted: float = 0
+    started: float | None = None
+    wait_p50: float | None = None
+    wait_p99: float | None = None
 
 
 class History(Answer):
@@ -319,7 +335,7 @@ class History(Answer):
 
     step: str
     points: list[HistoryPoint]
-    lanes: dict[str, Any] = {}
+    lanes: dict[str, list[LanePoint]] = {}
 
 
 class QueueItem(Answer):
