@@ -12,7 +12,7 @@ from laneway.ports.store import TaskStore
 class _Elsewhere:
     """Makes each call on the queue's own loop, since a MemoryStore belongs to one thread."""
 
-    def __init__(self, store: TaskStore, home: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Any, home: asyncio.AbstractEventLoop) -> None:
         self._store = store
         self._home = home
 
@@ -23,6 +23,11 @@ class _Elsewhere:
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self._home))
 
         return call
+
+    @property
+    def notes(self) -> _Elsewhere:
+        """The notes of the queue, likewise."""
+        return _Elsewhere(self._store.notes, self._home)
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -118,7 +118,7 @@ class Submissions:
         store, tasks = self._opened(), self._app.tasks
         due, config = store.due_times(), store.live_config()
         return [
-            view_submitted(id, env, store.view(id), due.get(id), config, tasks.get(env.body.type))
+            view_submitted(id, env, store.view(id), due.get(id), config, tasks.get(env.body.type), store.notes)
             for id in ids
             for env in [store.submissions[id]]
         ]

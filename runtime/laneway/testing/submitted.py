@@ -10,10 +10,12 @@ from typing import Any, TypedDict
 
 import msgspec
 
+from laneway.adapters.memory.notes import MemoryNotes
 from laneway.errors import InvalidTask
 from laneway.kit.ids import id_text
 from laneway.model.config import QueueConfig
 from laneway.model.envelope import Envelope, payload_object
+from laneway.model.notes import LogLine, Progress
 from laneway.model.record import AttemptError
 from laneway.model.states import State
 from laneway.model.task import TaskDef
@@ -26,6 +28,7 @@ class SubmittedTask(msgspec.Struct, frozen=True, kw_only=True):
     ``arguments`` are by name, of the types that the handler's annotations say, with the defaults of those not given.
     ``state`` is None when the task has been forgotten (purged, or past the queue's retention); ``due_at`` is when a
     scheduled one is due; ``errors`` says why attempts did not succeed, oldest first. ``delay`` is in seconds.
+    ``progress`` is what its handler said last, ``saved`` its last checkpoint as plain data, ``logs`` what it logged.
     """
 
     id: str
@@ -45,6 +48,9 @@ class SubmittedTask(msgspec.Struct, frozen=True, kw_only=True):
     submitted_at: datetime
     description: str | None
     trace: str | None
+    progress: Progress | None = None
+    saved: Any = None
+    logs: list[LogLine] = []
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -75,10 +81,17 @@ class Expected(TypedDict, total=False):
 
 
 def view_submitted(
-    id: bytes, env: Envelope, view: TaskView | None, due_ms: float | None, config: QueueConfig, task: TaskDef | None
+    id: bytes,
+    env: Envelope,
+    view: TaskView | None,
+    due_ms: float | None,
+    config: QueueConfig,
+    task: TaskDef | None,
+    notes: MemoryNotes,
 ) -> SubmittedTask:
     """One submission with what has become of it."""
     lane = config.lane_number(env.lane)
+    saved = notes.last_saved(id)
     return SubmittedTask(
         id=id_text(id),
         type=env.body.type,
@@ -97,6 +110,9 @@ def view_submitted(
         submitted_at=datetime.fromtimestamp(env.submitted_ms / 1000.0, UTC),
         description=env.body.description,
         trace=env.body.trace,
+        progress=notes.last_progress(id),
+        saved=msgspec.msgpack.decode(saved.data) if saved is not None else None,
+        logs=notes.page(id).lines,
     )
 
 
