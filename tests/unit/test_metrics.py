@@ -14,6 +14,7 @@ from laneway.adapters.queue_metrics import MAX_AGE, QueueCollector
 from laneway.gateway.auth.counts import AuthCounts
 from laneway.gateway.crew import CrewCollector
 from laneway.gateway.endpoint import HttpMetrics
+from laneway.gateway.etas import EtaCollector
 from laneway.gateway.events import EventMetrics
 from laneway.kit.health import Health
 from laneway.kit.health_metrics import HealthCollector
@@ -69,6 +70,7 @@ def test_every_metric_of_the_catalogue_is_collected_and_no_other() -> None:
             TendMetrics(TendCounts("")),
             BuildInfo(),
             EventMetrics(),
+            EtaCollector(),
             AuthCounts(),
         )
         for family in collector.describe()

@@ -24,6 +24,8 @@ from laneway.gateway.bodies import IndexAnswer
 from laneway.gateway.dead import DeadRoutes
 from laneway.gateway.dead_changes import DeadChangeRoutes
 from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
+from laneway.gateway.eta import EtaRoutes
+from laneway.gateway.etas import EtaCollector
 from laneway.gateway.events import EventMetrics, EventRoutes
 from laneway.gateway.front import QueueFront
 from laneway.gateway.history import HistoryRoutes
@@ -87,12 +89,20 @@ class Gateway:
         for name, store in stores.items():
             watch = QueueWatch(name, store, self.queues, interval=watch_interval, health=health)
             self.fronts[name] = QueueFront(
-                name, store, watch, self.tasks.queue(name), limits, SubmitSpans(tracing, name) if tracing else None
+                name,
+                store,
+                watch,
+                self.tasks.queue(name),
+                limits,
+                SubmitSpans(tracing, name) if tracing else None,
+                health,
             )
             # A note, not a condition of readiness: were every gateway taken out of service while Redis is
             # away, clients would get refused connections instead of 503 with Retry-After, for other queues
             # too.
             health.note(f"queue {name}", lambda watch=watch: watch.away)  # type: ignore[misc]
+        registry.register(predicted := EtaCollector())
+        predicted.queues |= {name: front.etas for name, front in self.fronts.items()}
         registry.register(streams := EventMetrics())
         self.events = EventRoutes(self.fronts, limits, feeds or {}, streams)
 
@@ -100,12 +110,14 @@ class Gateway:
         """Begins to watch the queues."""
         for front in self.fronts.values():
             await front.watch.start()
+            await front.etas.start()
 
     async def stop(self) -> None:
         """Ends watching, and waits for submissions under way."""
         await self.events.close()
         for front in self.fronts.values():
             await front.close()
+            await front.etas.stop()
             await front.watch.stop()
 
 
@@ -170,6 +182,7 @@ def _rows(gateway: Gateway) -> list[Row]:
         *DeadChangeRoutes(gateway.fronts).routes(),
         *gateway.events.routes(),
         *HistoryRoutes(gateway.fronts).routes(),
+        *EtaRoutes(gateway.fronts).routes(),
         *ops_rows(gateway.health, gateway.registry),
     ]
 

@@ -260,12 +260,14 @@ class CancelAnswer(msgspec.Struct):
 
 
 class LaneBody(msgspec.Struct, rename="camel"):
-    """One lane now. ``oldestSeconds`` is the age of the task at its head, null when empty."""
+    """One lane now. ``oldestSeconds`` is the age of the task at its head, null when empty; ``etaSeconds`` is when a
+    task submitted now would start, null when that can't be told."""
 
     name: str
     queued: int
     running: int
     oldest_seconds: float | None
+    eta_seconds: float | None
 
 
 class WorkerBody(msgspec.Struct, rename="camel"):

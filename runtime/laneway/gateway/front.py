@@ -10,13 +10,15 @@ import msgspec
 
 from laneway.errors import LanewayError, OutcomeUnknown, Unavailable
 from laneway.gateway.coalescer import Coalescer
+from laneway.gateway.etas import LaneEtas
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.problems import Problem, rejection
 from laneway.gateway.views import stats_answer
 from laneway.gateway.watch import QueueWatch
+from laneway.kit.health import Health
 from laneway.kit.ids import id_text
 from laneway.kit.task_metrics import QueueTasks
-from laneway.model.config import QueueConfig
+from laneway.model.config import DEFAULT_PRIORITY, QueueConfig
 from laneway.ports.store import TaskStore
 from laneway.submit import NewTask, Receipt, Submitter
 from laneway.submit.spans import SubmitSpans
@@ -36,6 +38,7 @@ class QueueFront:
         tasks: QueueTasks,
         limits: GatewayLimits,
         spans: SubmitSpans | None = None,
+        health: Health | None = None,
     ) -> None:
         self.name = name
         self.store = store
@@ -44,6 +47,7 @@ class QueueFront:
         self.spans = spans
         self._limits = limits
         self._body: tuple[int, bytes] | None = None
+        self.etas = LaneEtas(name, store, watch, health=health)
         self._submitter = Submitter(store)
         self._coalescer = Coalescer(self._submitter.submit_many, most=limits.max_waiting, sizes=tasks.batch)
 
@@ -121,7 +125,7 @@ class QueueFront:
         if stats is None:
             return None
         if self._body is None or self._body[0] != self.watch.looks:
-            self._body = (self.watch.looks, msgspec.json.encode(stats_answer(self.name, stats)))
+            self._body = (self.watch.looks, msgspec.json.encode(stats_answer(self.name, stats, self.etas.seconds)))
         return self._body[1]
 
     async def config(self) -> QueueConfig:
@@ -173,6 +177,8 @@ class QueueFront:
             self.tasks.series(lane, task.type).duplicate += 1
         else:
             self.tasks.series(lane, task.type).submitted += 1
+            if not task.delay and task.run_at is None and task.priority == DEFAULT_PRIORITY:
+                self.etas.submitted(result.id, lane)
         return result
 
 

@@ -81,8 +81,9 @@ class QueueRoutes:
         front = front_of(self._fronts, request)
         stats = await front.ask(front.store.stats())
         config = await front.config()
+        await front.ask(front.etas.fresh())
         now = {lane.name: lane for lane in stats.lanes}
-        shown = LanesAnswer([_lane(lane, now.get(lane.name)) for lane in config.lanes])
+        shown = LanesAnswer([_lane(lane, now.get(lane.name), front.etas.seconds(lane.name)) for lane in config.lanes])
         return answer(request, shown, body_etag(shown))
 
 
@@ -142,7 +143,7 @@ def _keep(keep: Keep) -> KeepBody:
     return KeepBody(keep.n or None, keep.ms / 1000 if keep.ms else None)
 
 
-def _lane(lane: LaneConfig, now: LaneStats | None) -> LaneItem:
+def _lane(lane: LaneConfig, now: LaneStats | None, eta: float | None) -> LaneItem:
     oldest = now.oldest_ms if now else -1
     return LaneItem(
         name=lane.name,
@@ -157,5 +158,5 @@ def _lane(lane: LaneConfig, now: LaneStats | None) -> LaneItem:
         dispatch_rate=lane.drate or None,
         fifo=lane.fifo,
         oldest_seconds=oldest / 1000 if oldest >= 0 else None,
-        eta_seconds=None,
+        eta_seconds=eta,
     )

@@ -163,7 +163,7 @@ class TaskRoutes:
         """GET .../stats"""
         front = front_of(self._fronts, request)
         require_unbound(request)
-        return json_response(stats_answer(front.name, await front.ask(front.store.stats())))
+        return json_response(stats_answer(front.name, await front.ask(front.store.stats()), front.etas.seconds))
 
 
 def _for_tenant(identity: Identity, entry: NewTask | Problem) -> NewTask | Problem:

@@ -34,6 +34,10 @@ CALL_BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0,
 )  # fmt: skip
+ETA_ERROR_BUCKETS = (
+    -600.0, -60.0, -30.0, -10.0, -5.0, -2.0, -1.0, -0.5, -0.2, -0.1, 0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+    60.0, 600.0,
+)  # fmt: skip
 BATCH_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
 
@@ -220,6 +224,21 @@ CATALOGUE: tuple[MetricDef, ...] = (
         _QUEUE,
         "gateway",
         BATCH_BUCKETS,
+    ),
+    MetricDef(
+        "laneway_lane_eta_seconds",
+        "gauge",
+        "When a task submitted now to the lane would start, as predicted; none while that can't be told",
+        _LANE,
+        "gateway",
+    ),
+    MetricDef(
+        "laneway_eta_error_seconds",
+        "histogram",
+        "Predicted less real time to the start, of one submitted task a second (over 0: it started sooner)",
+        _LANE,
+        "gateway",
+        ETA_ERROR_BUCKETS,
     ),
     MetricDef("laneway_event_streams", "gauge", "Streams of events that are open", _QUEUE, "gateway"),
     MetricDef("laneway_events_sent_total", "counter", "Events sent to those who listen", _QUEUE, "gateway"),
