@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,16 +83,19 @@ def task_answer(
     )
 
 
-def stats_answer(queue: str, stats: QueueStats) -> StatsAnswer:
-    """A queue's numbers."""
+def stats_answer(queue: str, stats: QueueStats, eta: Callable[[str], float | None]) -> StatsAnswer:
+    """A queue's numbers; ``eta`` gives the prediction of a lane."""
     return StatsAnswer(
         queue=queue,
         at=datetime.fromtimestamp(stats.now_ms / 1000, UTC),
         tasks=stats.counts,
         drift=stats.drift,
         lanes=[
-            LaneBody(lane.name, lane.queued, lane.running, lane.oldest_ms / 1000 if lane.oldest_ms >= 0 else
-            None) for lane in stats.lanes
+            LaneBody(
+                lane.name, lane.queued, lane.running, lane.oldest_ms / 1000 if lane.oldest_ms >= 0 else None,
+                eta(lane.name),
+            )
+            for lane in stats.lanes
         ],
         workers=[
             WorkerBody(
