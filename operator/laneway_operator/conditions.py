@@ -130,6 +130,7 @@ class Happening(StrEnum):
     SCRIPTS_LOADED = "ScriptsLoaded", "Redis had lost scripts, and has them again."
     LIMITER_CONFIGURED = "LimiterConfigured", "The live configuration in Redis was written."
     OBJECTS_APPLIED = "ObjectsApplied", "Objects that had gone, or were not as asked for, were applied."
+    KEYS_MADE = "KeysMade", "The Secret with the keys of the queue's HTTP API was made, since there was none."
     QUEUE_ERASED = "QueueErased", "The queue's topics and its data in Redis were deleted (deletionPolicy: Delete)."
     DATA_ABANDONED = "DataAbandoned", "The queue went to another Redis, and left what it had in the former one."
     CLEANUP_ABANDONED = "CleanupAbandoned", "A deleted queue was let go with things left behind; the event names them."

@@ -86,6 +86,11 @@ def service_name(queue: str) -> str:
     return f"laneway-{queue}"
 
 
+def keys_name(queue: str) -> str:
+    """The name of the Secret with the keys that the operator makes for a queue's HTTP API."""
+    return f"{queue}-gateway-keys"
+
+
 def worker_name(pool: str) -> str:
     """The name of a pool's workers: Deployment, PodDisruptionBudget, NetworkPolicy, HorizontalPodAutoscaler."""
     return f"laneway-{pool}-worker"

@@ -4,8 +4,9 @@ The chart's roles grant exactly this (a test compares them), `laneway-operator c
 exactly this, and docs/reference/permissions.md is generated from it (hack/docs_chart.py).
 
 What is not here is on purpose. Secrets are read one by one by the names that manifests give, so nobody who
-holds the operator's token can list them. CustomResourceDefinitions and Namespaces are not read: the chart
-installs the ones and the settings name the others, so kopf's own scanning is off.
+holds the operator's token can list them; and what is in one is never changed, only a missing one made.
+CustomResourceDefinitions and Namespaces are not read: the chart installs the ones and the settings name the others, so
+kopf's own scanning is off.
 """
 
 from __future__ import annotations
@@ -105,6 +106,12 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     _operator("", "pods", "list watch patch", "reads workers' pods; patch writes which of them are idle enough to go"),
     _operator("", "secrets", "get", "reads the credentials that a manifest names, by name only"),
+    _operator(
+        "",
+        "secrets",
+        "create",
+        "makes <queue>-gateway-keys, once, for a queue that says nothing of authentication (no name bounds create)",
+    ),
     _operator("", "events", "create", "tells transitions, refusals and abandoned clean-ups as events"),
     Permission(
         Part.OPERATOR,

@@ -60,7 +60,7 @@ class AllPasses:
             health=tools.health,
         )
         self._now: dict[str, Pass] = {
-            names.QUEUE: QueuePass(tools, manifests, servers, self._peers, live, machine_clock),
+            names.QUEUE: QueuePass(tools, manifests, servers, secrets, self._peers, live, machine_clock),
             names.LANE: LanePass(tools, manifests, live),
             names.POOL: PoolPass(tools, manifests, servers, self._scaler),
         }

@@ -71,11 +71,11 @@ def test_each_permission_has_a_reason_and_none_repeats_another() -> None:
     assert len(every) == len(set(every))
 
 
-def test_secrets_can_be_read_by_name_only() -> None:
+def test_secrets_are_read_by_name_only_and_what_is_in_one_is_never_changed() -> None:
     secrets = [permission for permission in PERMISSIONS if permission.resource == "secrets"]
     assert not {verb for permission in secrets for verb in permission.verbs} & {"list", "watch", "delete", "patch"}
-    # Of those that manifests name; the adapter's own one is the only one that it writes.
-    assert {permission.verbs for permission in secrets if permission.where is Where.WATCHED} == {("get",)}
+    # Of those that manifests name; a missing one is made, and only the adapter's own is written again.
+    assert {permission.verbs for permission in secrets if permission.where is Where.WATCHED} == {("get",), ("create",)}
     assert all(permission.name for permission in secrets if "update" in permission.verbs)
 
 

@@ -28,6 +28,14 @@ def pod(**more: Any) -> Object:
     return pool(pod=more)
 
 
+def auth(**more: Any) -> Object:
+    return queue(gateway={"auth": more})
+
+
+def issuer(**more: Any) -> Object:
+    return auth(oidc=[{"issuer": "https://i", "audiences": ["a"], "grants": [{"role": "viewer"}], **more}])
+
+
 #: What is sent, the field that the refusal names, and what it says.
 BAD: dict[str, tuple[Object, str, str]] = {
     # -- names
@@ -61,6 +69,46 @@ BAD: dict[str, tuple[Object, str, str]] = {
         queue(durability="Sometimes"),
         "spec.durability",
         'supported values: "Fast", "Fsync", "Replica"',
+    ),
+    "authentication that is off and has keys": (
+        auth(mode="None", keys={}),
+        "spec.gateway.auth.mode",
+        "mode None serves everybody: leave out keys, oidc and tokenReview, or set mode: Required",
+    ),
+    "token reviews without an account to ask as": (
+        auth(tokenReview={"grants": [{"user": "u", "role": "viewer"}]}),
+        "spec.gateway.pod",
+        "auth.tokenReview needs pod.serviceAccountName",
+    ),
+    "an issuer over plain HTTP": (
+        issuer(issuer="http://login.example.org"),
+        "spec.gateway.auth.oidc[0].issuer",
+        "must be https://HOST[/PATH] as the tokens' iss says it",
+    ),
+    "an algorithm with a shared secret": (
+        issuer(algorithms=["HS256"]),
+        "spec.gateway.auth.oidc[0].algorithms[0]",
+        'supported values: "RS256"',
+    ),
+    "an issuer whose tokens may be for anybody": (
+        issuer(audiences=[]),
+        "spec.gateway.auth.oidc[0].audiences",
+        "should have at least 1 items",
+    ),
+    "a claim without a value": (
+        issuer(grants=[{"claim": "groups", "role": "admin"}]),
+        "spec.gateway.auth.oidc[0].grants[0]",
+        "claim and value go together; leave out both for every token",
+    ),
+    "tenants by name and by claim": (
+        issuer(grants=[{"role": "admin", "tenants": ["a"], "tenantsClaim": "t"}]),
+        "spec.gateway.auth.oidc[0].grants[0].tenantsClaim",
+        "must have at most one of tenants and tenantsClaim",
+    ),
+    "a proxy that is no address": (
+        auth(trustedProxies=["10.0.0.0/33"]),
+        "spec.gateway.auth.trustedProxies[0]",
+        "must be an address or a network such as 10.0.0.0/8",
     ),
     "source Kafka without kafka": (
         queue(source="Kafka"),

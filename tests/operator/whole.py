@@ -27,6 +27,36 @@ _POD: dict[str, Any] = {
 _RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi", "example.com/gpu": 1}}
 _RATE = {"perSecond": 10, "burst": 20}
 
+_AUTH: Object = {
+    "mode": "Required",
+    "keys": {"secretRef": {"name": "keys", "key": "keys.yaml"}},
+    "oidc": [
+        {
+            "issuer": "https://login.example.org/realms/a",
+            "audiences": ["laneway"],
+            "algorithms": ["RS256", "EdDSA"],
+            "leeway": "10s",
+            "nameClaim": "email",
+            "caBundle": "-----BEGIN CERTIFICATE-----\nMIIB0000000000000000000000000000\n-----END CERTIFICATE-----\n",
+            "grants": [
+                {"claim": "groups", "value": "ops", "role": "admin", "tenants": ["acme"], "payloads": False},
+                {"role": "viewer", "tenantsClaim": "tenants"},
+            ],
+        }
+    ],
+    "tokenReview": {
+        "audiences": ["laneway"],
+        "cache": "5s",
+        "grants": [
+            {"user": "system:serviceaccount:a:b", "role": "operator", "tenants": ["acme", ""], "payloads": True},
+            {"group": "system:serviceaccounts:a", "role": "submitter"},
+        ],
+    },
+    "failures": {"perMinute": 10, "burst": 5},
+    "trustedProxies": ["10.0.0.0/8", "fd00::/8", "192.0.2.1"],
+    "audit": {"submissions": False},
+}
+
 QUEUE: Object = queue(
     redis={
         "url": "rediss://redis.data.svc:6379/1",
@@ -64,7 +94,7 @@ QUEUE: Object = queue(
     idempotency={"ttl": "24h"},
     paused=True,
     image="registry.example.com:5000/laneway/runtime@sha256:0f",
-    gateway={"replicas": 2, "resources": _RESOURCES, "serviceType": "NodePort", "pod": _POD},
+    gateway={"replicas": 2, "resources": _RESOURCES, "serviceType": "NodePort", "pod": _POD, "auth": _AUTH},
     poller={"replicas": 2, "resources": _RESOURCES, "pod": _POD},
     deletionPolicy="Delete",
     drainTimeout="1m",

@@ -22,8 +22,10 @@ from laneway_operator.engine.errors import Conflict, NotFound
 from laneway_operator.keys import Body, ObjectKey, key_of
 from laneway_operator.observe.manifests import Manifests
 from laneway_operator.observe.peers import Peers
+from laneway_operator.observe.secrets import Secrets
 from laneway_operator.observe.servers import ServerReader, Servers, default_redis
 from laneway_operator.passes.deletion import Deletion
+from laneway_operator.passes.gateway_keys_step import GatewayKeysStep
 from laneway_operator.passes.limiter_step import LimiterStep
 from laneway_operator.passes.live import LiveQueue, LiveQueues
 from laneway_operator.passes.members import MemberReader
@@ -55,6 +57,7 @@ class QueuePass:
         tools: Toolbox,
         manifests: Manifests,
         servers: ServerReader,
+        secrets: Secrets,
         peers: Peers,
         live: LiveQueues,
         clock: Callable[[], float],
@@ -66,6 +69,7 @@ class QueuePass:
         self._live = live
         self._clock = clock
         self._topics = TopicsStep(tools, peers)
+        self._keys = GatewayKeysStep(tools, secrets, clock)
         self._limiter = LimiterStep(tools, peers, clock)
         self._redis = RedisStep(tools)
         self._deletion = Deletion(tools, manifests, servers, peers, self._limiter, self._redis)
@@ -106,6 +110,8 @@ class QueuePass:
             await self._tell(key, body, findings, {})
             return self._pause(key, findings)
         members = self._members.of(key)
+        # First: a pod whose Secret is not there yet is tried again only after a while.
+        keys = await self._keys(body, queue)
         before = {part: deployment_of(self._tools.cache, key, part) for part in _PARTS}
         (topics, body), limiter, objects = await asyncio.gather(
             self._topics(body, queue, servers.kafka, most_workers(members.pools)),
@@ -119,7 +125,9 @@ class QueuePass:
         findings = [*([topics.finding] if topics.finding else []), settled.finding or limiter.finding]
         counts = {"gateway": queue.spec.gateway.replicas, "poller": queue.spec.poller.replicas}
         findings += [
-            objects.get(part) or workload(self._tools.cache, body, key, part, counts[part], before[part])
+            (keys if part == "gateway" else None)
+            or objects.get(part)
+            or workload(self._tools.cache, body, key, part, counts[part], before[part])
             for part in _PARTS
         ]
         fields = self._fields(body, queue, topics, limiter.config, len(members.pools))
@@ -218,5 +226,6 @@ class QueuePass:
         self._failures.pop(key, None)
         self._depth_differs.pop(key, None)
         self._live.forget(key)
+        self._keys.forget(key)
         self._limiter.forget(key)
         self._topics.forget(Topics.of(key.namespace, key.name))

@@ -15,7 +15,7 @@ class Addresses:
     X-Forwarded-For that is none. What stands before that, anybody may have written there."""
 
     def __init__(self, proxies: Sequence[str] = ()) -> None:
-        self._proxies: tuple[_Network, ...] = tuple(ipaddress.ip_network(proxy) for proxy in proxies)
+        self._proxies: tuple[_Network, ...] = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in proxies)
 
     def of(self, request: Request) -> str:
         """The address as text; "unix" for a local socket."""
