@@ -84,7 +84,10 @@ def _section(path: tuple[str, ...], command: click.Command, program: click.Group
 
 def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """All commands below a group, each with the words that call it."""
-    for name, command in sorted(group.commands.items()):
+    ctx = click.Context(group, info_name=path[-1])
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None, name
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -96,7 +99,9 @@ def _context(path: tuple[str, ...], command: click.Command, program: click.Group
     inner: click.Command = program
     for name in path[1:]:
         assert isinstance(inner, click.Group)
-        inner = inner.commands[name]
+        found = inner.get_command(ctx, name)
+        assert found is not None, name
+        inner = found
         ctx = click.Context(inner, info_name=name, parent=ctx, terminal_width=WIDTH)
     assert inner is command
     return ctx

@@ -107,7 +107,7 @@ def test_an_error_is_one_line_and_a_traceback_only_with_debug(
     def fail(**_: Any) -> int:
         raise error
 
-    monkeypatch.setattr(main.commands["version"], "callback", fail)
+    monkeypatch.setattr(COMMANDS["laneway", "version"], "callback", fail)
     plain = CliRunner().invoke(main, ["version"])
     assert (plain.exit_code, plain.stdout, plain.stderr.lstrip("\n")) == (code, "", said)
     if code != 130:

@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
-from laneway.cli.bench import bench
-from laneway.cli.completion import completion
-from laneway.cli.context import context
-from laneway.cli.dead import dead
-from laneway.cli.demo import demo
-from laneway.cli.events import events
 from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
-from laneway.cli.gateway import gateway
 from laneway.cli.groups import CommandGroup
-from laneway.cli.health import health
 from laneway.cli.init import become_init
-from laneway.cli.keys import keys
-from laneway.cli.lane import lane
-from laneway.cli.poller import poller
-from laneway.cli.queue import queue
-from laneway.cli.stats import stats
-from laneway.cli.submit import submit
-from laneway.cli.task import task
-from laneway.cli.top import top
-from laneway.cli.up import up
-from laneway.cli.version import version
-from laneway.cli.worker import worker
-from laneway.cli.workers import workers
 from laneway.errors import LanewayError
 
 #: What the program is called as a plugin of kubectl.
 KUBECTL = "kubectl laneway"
+
+
+#: Each command, and what it is for; ``laneway.cli.NAME`` has it as ``NAME``.
+COMMANDS = {
+    "bench": "Measure throughput, latency and more.",
+    "completion": "Write the script by which a shell completes commands.",
+    "context": "Name the gateways you work with, and choose one.",
+    "dead": "Look at dead letters, queue them again, or forget them.",
+    "demo": "Run real work over three lanes, and check it.",
+    "events": "Show what happens to tasks, as it happens.",
+    "gateway": "Serve the HTTP API and the dashboard of queues.",
+    "health": "Ask a process of Laneway whether it is well.",
+    "keys": "Make, list and revoke API keys of a gateway.",
+    "lane": "Look at lanes, and when a task submitted now would start.",
+    "poller": "Run the poller of a queue.",
+    "queue": "Look at queues and the configuration in force.",
+    "stats": "Show a queue's lanes, states and workers.",
+    "submit": "Submit a task, or a file of tasks.",
+    "task": "Find tasks, look at them, change them, or wait for them.",
+    "top": "Watch a queue: rates, latencies, lanes, workers, dead letters.",
+    "up": "Run queues, workers and gateway on this machine.",
+    "version": "Say which Laneway this is.",
+    "worker": "Run the tasks of a queue with the handlers of an app.",
+    "workers": "Look at the workers of a queue, and drain them.",
+}
 
 
 @dataclass(slots=True)
@@ -49,6 +54,25 @@ class Settings:
 
 class Program(CommandGroup):
     """The group of all commands. Commands return their exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name. Its module is loaded when it is first asked for, so that help loads none."""
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            command: click.Command = getattr(import_module(f"laneway.cli.{cmd_name}"), cmd_name)
+            command.short_help = COMMANDS[cmd_name]
+            self.add_command(command, cmd_name)
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes what each command is for."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
 
     def main(
         self,
@@ -90,6 +114,8 @@ def _complain(error: Exception, settings: Settings) -> Exit:
         click.echo(error.format_message(), err=True)
         return Exit.USAGE
     if settings.debug:
+        import traceback
+
         traceback.print_exception(error)
     who, hint = "laneway", ""
     match error:
@@ -133,13 +159,6 @@ def main(settings: Settings, debug: bool) -> None:
     json or yaml they write that on standard output and nothing else; messages always go to standard error.
     """
     settings.debug = debug
-
-
-for _command in (
-    up, gateway, poller, worker, submit, task, dead, queue, lane, workers, stats, top, events, context, completion,
-    keys, bench, demo, health, version,
-):  # fmt: skip
-    main.add_command(_command)
 
 
 def kubectl() -> NoReturn:
