@@ -109,6 +109,23 @@ def in_process(context: Context) -> None:
     _write(context, "end")
 
 
+@app.task(backoff=SOON)
+async def resumes(context: Context, steps: int, stops_at: int) -> list[int]:
+    """Takes steps, saving after each; stands still at one until the test lets it go. Returns those that it took."""
+    taken: list[int] = []
+    _write(context, "start")
+    for step in range(context.saved or 0, steps):
+        if step == stops_at:
+            while not _released():  # noqa: ASYNC110  (the word comes from another process)
+                await asyncio.sleep(0.05)
+        context.log.info("step", number=step)
+        context.progress((step + 1) / steps, f"step {step}")
+        await context.checkpoint(step + 1)
+        taken.append(step)
+    _write(context, "end")
+    return taken
+
+
 def _spans(context: Context) -> None:
     """Makes two spans as an application does; imported here, for only the tests of traces need it."""
     from opentelemetry import trace
