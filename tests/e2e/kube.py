@@ -21,6 +21,7 @@ _KINDS = {
     "StatefulSet": ("apis/apps/v1", "statefulsets"),
     "Pod": ("api/v1", "pods"),
     "Service": ("api/v1", "services"),
+    "Secret": ("api/v1", "secrets"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +69,19 @@ class Queue:
         """Apply the manifests, and wait until the queue is ready."""
         kubectl("apply", "-n", APPS, "-f", "-", text=yaml.safe_dump_all(self._documents(names)))
         self._kube.wait_condition("TaskQueue", APPS, self.name, "Ready", 90)
-        self.call("watch", kafka=self._plan.kafka)
+        # The key that may submit, and no other: more is not needed for what the tests do over HTTP.
+        self.call("watch", kafka=self._plan.kafka, key=self.key("submitter"))
         return self
+
+    def key(self, role: str) -> str:
+        """The key of this role that the operator has made for the queue's HTTP API."""
+        secret = self._kube.get("Secret", APPS, f"{self.name}-gateway-keys")
+        assert secret is not None, "the operator has made no keys"
+        return base64.b64decode(secret["data"][role]).decode()
+
+    def asked(self, method: str, path: str, key: str | None) -> int:
+        """The status of a request to the gateway's Service with this key, from the agent's pod."""
+        return int(self.call("ask", method=method, path=path, key=key)["status"])
 
     def _documents(self, names: Run) -> list[dict[str, Any]]:
         texts = [

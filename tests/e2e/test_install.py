@@ -40,6 +40,23 @@ def test_the_quick_start_becomes_ready_and_keeps_no_idle_worker(kube: Kube, quic
     until("no worker is left", lambda: not quickstart.uids(quickstart.workers), 30)
 
 
+def test_the_api_is_closed_to_all_but_the_keys_that_the_operator_has_made(quickstart: Queue) -> None:
+    stats = "/api/v1/queues/quickstart/stats"
+    cancel = "/api/v1/queues/quickstart/tasks/06h0ovh07d6s1pd5fq1pr80/cancel"
+    admin, viewer, submitter = (quickstart.key(role) for role in ("admin", "viewer", "submitter"))
+    table = [
+        ("GET", stats, None, 401),
+        ("GET", stats, admin[:-1] + ("a" if admin[-1] != "a" else "b"), 401),
+        ("GET", stats, submitter, 403),
+        ("GET", stats, viewer, 200),
+        ("POST", cancel, None, 401),
+        ("POST", cancel, viewer, 403),
+        ("POST", cancel, admin, 404),
+        ("GET", "/healthz", None, 200),
+    ]
+    assert [quickstart.asked(method, path, key) for method, path, key, _ in table] == [one[-1] for one in table]
+
+
 def test_a_queue_over_kafka_has_its_topics(kube: Kube, ledger: Queue) -> None:
     queue = kube.wait_condition("TaskQueue", APPS, "ledger", "TopicsReady", 60)
     topics = {topic["name"].rsplit(".", 1)[1]: topic for topic in queue["status"]["topics"]}

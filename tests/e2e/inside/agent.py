@@ -1,8 +1,8 @@
 """The tests' hand inside the cluster: a pod runs this, and the tests talk to it by `kubectl exec`.
 
 Lines of JSON: a request is {"n": number, "queue": name, "do": method of WatchedQueue, ...arguments}, its answer
-{"n": number, "ok": ...} or {"n": number, "error": text}. `{"do": "watch", "queue": name, "kafka": bootstrap}` comes
-first. It ends when its standard input does.
+{"n": number, "ok": ...} or {"n": number, "error": text}. `{"do": "watch", "queue": name, "kafka": bootstrap, "key": API
+key}` comes first. It ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Agent:
     async def _do(self, what: str, queue: str, arguments: dict[str, Any]) -> Any:
         if what == "watch":
             namespace, redis = os.environ["LANEWAY_NAMESPACE"], os.environ["LANEWAY_REDIS_URL"]
-            self._queues[queue] = WatchedQueue(queue, namespace, redis, arguments["kafka"])
+            self._queues[queue] = WatchedQueue(queue, namespace, redis, arguments["kafka"], arguments["key"])
             return {}
         return await getattr(self._queues[queue], what)(**arguments)
 

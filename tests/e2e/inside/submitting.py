@@ -31,11 +31,12 @@ def new_tasks(type: str, payloads: Sequence[Task], **fields: Any) -> list[Task]:
 
 
 class Submissions:
-    """The way to one queue. `accepted` is called with the ids that were acknowledged."""
+    """The way to one queue, with an API key. `accepted` is called with the ids that were acknowledged."""
 
-    def __init__(self, host: str, queue: str, accepted: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, host: str, queue: str, key: str, accepted: Callable[[Sequence[str]], None]) -> None:
         self._host = host
         self._path = f"/api/v1/queues/{queue}/tasks/batch"
+        self._key = key
         self._accepted = accepted
         self.refusals: dict[int, int] = {}
         """How often each status was answered that is no acknowledgement."""
@@ -90,7 +91,8 @@ class Submissions:
         # A connection for each, so that none sticks to a gateway that leaves.
         connection = http.client.HTTPConnection(self._host, 80, timeout=_TIMEOUT_S)
         try:
-            connection.request("POST", self._path, json.dumps(page), {"Content-Type": "application/json"})
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+            connection.request("POST", self._path, json.dumps(page), headers)
             answer = connection.getresponse()
             text = answer.read()
         finally:
@@ -100,6 +102,15 @@ class Submissions:
         except ValueError:
             said = {}
         return answer.status, said if isinstance(said, dict) else {}
+
+    def ask(self, method: str, path: str, key: str | None) -> int:
+        """The status of one request without a body."""
+        connection = http.client.HTTPConnection(self._host, 80, timeout=_TIMEOUT_S)
+        try:
+            connection.request(method, path, headers={"Authorization": f"Bearer {key}"} if key else {})
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def _refused(self, status: int) -> None:
         self.refusals[status] = self.refusals.get(status, 0) + 1

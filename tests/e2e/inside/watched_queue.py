@@ -28,13 +28,13 @@ _STEP_S = 0.1
 class WatchedQueue:
     """Makes sure that what it is told was acknowledged is seen to end."""
 
-    def __init__(self, queue: str, namespace: str, redis: str, kafka: str) -> None:
+    def __init__(self, queue: str, namespace: str, redis: str, kafka: str, key: str) -> None:
         self.queue = queue
         self._namespace = namespace
         self._redis = redis
         self._kafka = kafka
         self._store = RedisStore(redis, queue, namespace=namespace)
-        self._submissions = Submissions(f"laneway-{queue}.{namespace}.svc", queue, self._note)
+        self._submissions = Submissions(f"laneway-{queue}.{namespace}.svc", queue, key, self._note)
         self._accepted: list[bytes] = []
         self._open: dict[bytes, int] = {}
         self._last_end = 0.0
@@ -64,6 +64,10 @@ class WatchedQueue:
                 await asyncio.sleep(_LOOK_S)
 
     # -- what the agent is asked for
+
+    async def ask(self, method: str, path: str, key: str | None) -> dict[str, Any]:
+        """The status of one request to the gateway, with this key or without any."""
+        return {"status": await asyncio.to_thread(self._submissions.ask, method, path, key)}
 
     async def submit(self, type: str, payloads: list[dict[str, Any]], timeout: float, **fields: Any) -> dict[str, Any]:
         """Returns once all are acknowledged."""
