@@ -3,7 +3,7 @@
 -- ARGV: conf, limit
 -- RETURNS: {'ok', now, promoted, expired, ms until the next one is due or -1}
 -- IDEMPOTENT: yes
--- USES: base record packed outbox lanes running finish
+-- USES: base record packed outbox lanes running finish priority
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -43,8 +43,7 @@ for i, id in ipairs(due) do
       place(id, e.lane, score, e.tenant, nil, function() return rec_fresh(e, PARKED, score) end)
       promoted = promoted + 1
     elseif rec.state == SCHEDULED then
-      if rec.score == 0 then rec.score = charge(rec.lane, e.prio, rec.tenant) end
-      requeue(id, rec)
+      come_due(id, rec, e)
       promoted = promoted + 1
     else
       heal(id, rec)

@@ -3,7 +3,7 @@
 -- ARGV: conf, id...
 -- RETURNS: {'ok', now, code per id: queued, unknown, or the name of the state that cannot be replayed}
 -- IDEMPOTENT: yes
--- USES: base record packed outbox lanes running finish
+-- USES: base record packed outbox lanes running finish priority
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -38,7 +38,7 @@ for i, id in ipairs(ids) do
     rec.flags = without(rec.flags, F_STARTBY)
     rec.attempts, rec.crashes, rec.since, rec.holder = 0, 0, now, NOBODY
     if rec.state ~= DEAD then finished_bytes = finished_bytes - rec.size end
-    rec.score = charge(rec.lane, e.prio, rec.tenant)
+    rec.score = charge(rec.lane, prio_now(rec, e), rec.tenant)
     rec.state = place(id, rec.lane, rec.score, rec.tenant, rec)
     if rec.state == QUEUED then write_record(id, rec) end
     emit('replayed', id, rec.lane, 0)

@@ -20,6 +20,7 @@ from laneway.kit.ids import new_incarnation, new_task_id, new_task_ids
 from laneway.model.config import Keep, Kept, LaneConfig, TenantConfig
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
+from laneway.ports.actions import Revision
 from servers.redis import RedisServer
 
 pytestmark = pytest.mark.asyncio
@@ -303,6 +304,64 @@ async def replay(g: Ground) -> Plan:
     return Plan(operate, {**waiting, limited: State.PARKED})
 
 
+async def retry(g: Ground) -> Plan:
+    inc, (failed, snoozed) = await g.running(2)
+    await g.bench.settle(inc, failed, Kind.RETRY, delay_ms=900.0, data=error())
+    await g.bench.settle(inc, snoozed, Kind.SNOOZE, delay_ms=900.0)
+    fresh = await g.submit(2, delay_ms=900.0)
+    await g.parked()
+    (parked,) = await g.submit(1, delay_ms=900.0, tenant="a", start_timeout_ms=900_000)
+
+    async def operate() -> None:
+        await g.store.actions.retry([failed.id, snoozed.id, *fresh, parked])
+
+    return Plan(operate, {**dict.fromkeys([failed.id, snoozed.id, *fresh], State.QUEUED), parked: State.PARKED})
+
+
+def _revision(
+    name: str, ends: dict[str, State], lane: int | None = None, priority: int | None = None, wait: float | None = None
+) -> tuple[str, Callable[[Ground], Awaitable[Plan]]]:
+    """A scenario in which tasks of every kind that waits are revised alike; ``ends`` says where those that were queued,
+    parked and scheduled are then."""
+
+    async def scenario(g: Ground) -> Plan:
+        _, _, parked = await g.parked()
+        inc, (first, second) = await g.running(2, priority=9)
+        await g.bench.settle(inc, first, Kind.RETRY, delay_ms=900.0, data=error())
+        await g.bench.settle(inc, second, Kind.RETRY, delay_ms=0.0, data=error())
+        await g.store.promote(10)  # (it has a record, and stands in its lane again)
+        queued = await g.submit(2, lane=2, priority=3)
+        queued += await g.submit(1, lane=2, start_timeout_ms=900_000, key="k")
+        fresh = await g.submit(2, lane=2, delay_ms=900.0)
+        groups = {"queued": [*queued, second.id], "scheduled": [*fresh, first.id], "parked": parked}
+        ids = [id for group in groups.values() for id in group]
+        change = Revision(lane, priority, None if wait is None else g.bench.clock.now_ms() + wait)
+
+        async def operate() -> None:
+            await g.store.actions.revise(ids, change)
+
+        return Plan(operate, {id: ends[group] for group in ends for id in groups[group]})
+
+    scenario.__name__ = f"revise_{name}"
+    return "revise", scenario
+
+
+_WAITS = {"queued": State.QUEUED, "scheduled": State.SCHEDULED, "parked": State.PARKED}
+_NOW, _LATER = {**_WAITS, "scheduled": State.QUEUED}, dict.fromkeys(_WAITS, State.SCHEDULED)
+# (What was parked may be parked again or queued: that depends on whether something of the tenant's is parked then, and
+# a call that failed may have left a mark of it there.)
+_MOVED = {"queued": State.QUEUED, "scheduled": State.SCHEDULED}
+REVISIONS = [
+    _revision("lane", _MOVED, lane=3),
+    _revision("priority", _MOVED, priority=7),
+    _revision("both", _MOVED, lane=2, priority=0),
+    _revision("now", _NOW, wait=0.0),
+    _revision("later", _LATER, wait=600.0),
+    _revision("all_now", {**_MOVED, "scheduled": State.QUEUED}, lane=3, priority=8, wait=0.0),
+    _revision("all_later", _LATER, lane=3, priority=8, wait=600.0),
+]
+
+
 async def purge(g: Ground) -> Plan:
     ids = [await g.dead(), await g.dead(key="k")]
 
@@ -412,7 +471,9 @@ async def extend(g: Ground) -> Plan:
     return Plan(operate, {task.id: State.RUNNING})
 
 
-_LANES = (LaneConfig(n=1, name="high", drate=1e6, dburst=1e6), LaneConfig(n=2, name="default"))
+_LANES = (
+    LaneConfig(n=1, name="high", drate=1e6, dburst=1e6), LaneConfig(n=2, name="default"), LaneConfig(n=3, name="low"),
+)  # fmt: skip
 _LIMITED = {"a": TenantConfig(max=2), "b": TenantConfig(max=2)}
 SCENARIOS: list[tuple[str, Callable[[Ground], Awaitable[Plan]]]] = [
     ("submit", submit), ("settle", settle), ("settle", settle_keys), ("turn", turn), ("claim", claim),
@@ -420,6 +481,7 @@ SCENARIOS: list[tuple[str, Callable[[Ground], Awaitable[Plan]]]] = [
     ("reap", reap_to_death), ("cancel", cancel), ("replay", replay), ("purge", purge), ("purge", trim),
     ("register", register), ("deregister", deregister), ("heartbeat", heartbeat), ("sweep", sweep),
     ("extend", extend), ("drain", drain), ("register", register_drained),
+    ("retry", retry), *REVISIONS,
 ]  # fmt: skip
 
 

@@ -25,6 +25,8 @@ from laneway.adapters.redis import RedisStore, calls
 from laneway.model.config import Keep, Kept, LaneConfig, QueueConfig, TenantConfig
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
+from laneway.ports.actions import Revision
+from laneway.ports.browse import Filter, Sort
 from laneway.ports.store import QueueStats, TaskStore, TaskView
 from servers.redis import RedisServer
 
@@ -276,6 +278,52 @@ class StoresMachine(RuleBasedStateMachine):
             self.both(lambda store: store.purge(ids))
         else:
             self.both(lambda store: store.replay(ids))
+
+    @precondition(lambda self: self.ids)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        ids = data.draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=4))
+        self.both(lambda store: store.actions.retry(ids))
+
+    @precondition(lambda self: self.ids)
+    @rule(
+        data=st.data(),
+        lane=st.sampled_from((None, 1, 2, 3, 4)),
+        priority=st.sampled_from((None, 0, 4, 9)),
+        wait=st.sampled_from((None, None, -1.0, 0.0, 50.0, 600.0)),
+        seen=st.booleans(),
+    )
+    def revise(
+        self, data: st.DataObject, lane: int | None, priority: int | None, wait: float | None, seen: bool
+    ) -> None:
+        ids = data.draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=4))
+        change = Revision(lane, priority, None if wait is None else self.clock.now_ms() + wait)
+
+        async def step(store: TaskStore) -> list[str]:
+            (view,) = await store.get(ids[:1])
+            if seen and view is not None:
+                return await store.actions.revise(ids[:1], change, view)
+            return await store.actions.revise(ids, change)
+
+        self.both(step)
+
+    @precondition(lambda self: self.ids)
+    @rule(limit=st.integers(1, 5))
+    def list_all(self, limit: int) -> None:
+        async def step(store: TaskStore) -> list[tuple[bytes, State, float]]:
+            found: list[tuple[bytes, State, float]] = []
+            after = None
+            while not found or after is not None:
+                page = await store.browse.page(Filter(), Sort.STATES, limit, after)
+                found += [(row.id, row.state, row.due_ms) for row in page.rows]
+                after = page.after
+                if after is None:
+                    break
+            return found
+
+        everything = self.both(step)
+        ids = [id for id, _, _ in everything]
+        assert len(ids) == len(set(ids))
 
     # -- what must hold after each step
 

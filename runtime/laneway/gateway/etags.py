@@ -17,7 +17,7 @@ from laneway.gateway.endpoint import json_response
 from laneway.gateway.problems import Problem
 from laneway.ports.store import TaskView
 
-_STATE = struct.Struct(">BBBBBHQdddd8s")
+_STATE = struct.Struct(">BBBBBHQdddd8sd")
 #: A shared cache must ask again each time, and who asks may see less than others do.
 _HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
@@ -30,7 +30,7 @@ def task_etag(view: TaskView, more: bytes = b"") -> str:
          r.started_ms, r.holder)
         if r else (view.state, 0, view.envelope.lane, 0, 0, 0, 0, 0.0, 0, 0, 0, bytes(8))
     )  # fmt: skip
-    state = hashlib.blake2b(_STATE.pack(*parts), digest_size=8).hexdigest()
+    state = hashlib.blake2b(_STATE.pack(*parts, view.due_ms), digest_size=8).hexdigest()
     return f'W/"{state}.{hashlib.blake2b(more, digest_size=4).hexdigest()}"' if more else f'W/"{state}"'
 
 

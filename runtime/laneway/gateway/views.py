@@ -43,7 +43,7 @@ def task_answer(
     machine's unless given."""
     env, body, record = view.envelope, view.envelope.body, view.record
     lane = config.lane_number(record.lane if record else env.lane)
-    due = env.at_ms or (env.submitted_ms + env.delay_ms if env.delay_ms else 0)
+    due = view.due_ms or env.at_ms or (env.submitted_ms + env.delay_ms if env.delay_ms else 0)
     b = body.backoff
     return TaskAnswer(
         id=id_text(view.id),

@@ -13,6 +13,7 @@ GAP = "gap"
 #: What the outbox tells of, in the words of the scripts.
 KINDS = (
     "submitted", "succeeded", "retried", "snoozed", "dead", "cancelled", "expired", "released", "crashed", "replayed",
+    "revised",
 )  # fmt: skip
 
 _POSITION = re.compile(r"\d{1,15}-\d{1,15}")

@@ -73,5 +73,9 @@ MOVES: tuple[tuple[str, State | None, State | None], ...] = (
         for script in ("start", "release", "settle", "reap", "heartbeat", "register", "deregister", "cancel", "sweep")
     ),
     *_moves("replay", (State.DEAD, State.CANCELLED, State.EXPIRED), _WAIT),
+    *_moves("retry", (State.SCHEDULED,), _WAIT),
+    *_moves("revise", (State.QUEUED, State.PARKED), (State.SCHEDULED,)),
+    *_moves("revise", (State.SCHEDULED,), _WAIT),
+    *_moves("revise", (State.PARKED,), (State.QUEUED,)),
     *_moves("purge", (State.SUCCEEDED, State.DEAD, State.CANCELLED, State.EXPIRED), (None,)),
 )

@@ -17,6 +17,7 @@ from laneway.model.envelope import Envelope
 from laneway.model.record import AttemptError, Record
 from laneway.model.settlement import Settlement
 from laneway.model.states import State
+from laneway.ports.actions import Actions
 from laneway.ports.browse import Browse
 from laneway.ports.notes import NoteStore
 from laneway.ports.workers import WorkerBook
@@ -109,7 +110,8 @@ class Promoted(msgspec.Struct):
 
 
 class TaskView(msgspec.Struct):
-    """All that is known of one task. ``result`` is msgpack, or None."""
+    """All that is known of one task. ``result`` is msgpack, or None; ``due_ms`` is when a scheduled one comes due, in
+    ms since 1970 (else 0)."""
 
     id: bytes
     state: State
@@ -117,6 +119,7 @@ class TaskView(msgspec.Struct):
     record: Record | None
     errors: list[AttemptError]
     result: bytes | None
+    due_ms: float = 0.0
 
 
 class LaneStats(msgspec.Struct):
@@ -202,6 +205,11 @@ class TaskStore(Protocol):
     @property
     def browse(self) -> Browse:
         """Lists of tasks."""
+        ...
+
+    @property
+    def actions(self) -> Actions:
+        """Changes of waiting tasks."""
         ...
 
     @property

@@ -22,6 +22,28 @@ def charge(step: Step, lane_n: int, priority: int, tenant: str) -> float:
     return float((9 - priority) * STRIDE + start)
 
 
+def charge_anew(step: Step, lane_n: int, priority: int, tenant: str) -> float:
+    """As :func:`charge`, but never 0: the score of a record says which priority its task has."""
+    return max(1.0, charge(step, lane_n, priority, tenant))
+
+
+def uncharged(priority: int) -> float:
+    """The score of a task that has no place in a lane yet, and is charged when it gets one."""
+    return float(-priority - 1)
+
+
+def refund(step: Step, lane_n: int, score: float, tenant: str) -> None:
+    """Gives a tenant its charge back for a task that leaves its lane unserved, when nothing of its comes after it."""
+    lane = step.lanes.get(lane_n)
+    if score <= 0 or lane is None:
+        return
+    level, start = divmod(int(score), STRIDE)
+    who = (lane_n, 9 - level, "" if lane.fifo else tenant)
+    cost = max(1, int(COST / (1 if lane.fifo else step.tenant(tenant).w) + 0.5))
+    if step.t.vtime.get(who, 0) == start + cost:
+        step.t.vtime[who] = start
+
+
 def advance(step: Step, lane_n: int, score: float) -> None:
     """Moves a lane's virtual time to that of a task that leaves it."""
     level, start = divmod(int(score), STRIDE)

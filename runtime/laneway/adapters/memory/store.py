@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from laneway.adapters.memory import claiming, membership, outbox, settling, submitting, tending
+from laneway.adapters.memory.actions import MemoryActions
 from laneway.adapters.memory.browse import MemoryBrowse
 from laneway.adapters.memory.clock import Clock, SystemClock
 from laneway.adapters.memory.ends import finish, flush, give_back, unhold
@@ -59,6 +60,7 @@ class MemoryStore:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._t = Tables()
         self.browse = MemoryBrowse(self._t, self.config)
+        self.actions = MemoryActions(self._step)
         self.notes = MemoryNotes(self._t, self.clock)
         self._log = MemoryLog()
         self.events = MemoryFeed(self._log)
@@ -108,7 +110,8 @@ class MemoryStore:
         if task is None:
             return None
         errors = decode_errors(b"".join(len(error).to_bytes(4, "big") + error for error in task.errors))
-        return TaskView(task.id, task.state, decode_stored(task.stored), task.record(), errors, task.result)
+        due = self._t.scheduled.score(task.id) or 0.0
+        return TaskView(task.id, task.state, decode_stored(task.stored), task.record(), errors, task.result, due)
 
     async def cancel(self, ids: Sequence[bytes]) -> list[str]:
         """Ends tasks that wait; asks running ones to stop."""

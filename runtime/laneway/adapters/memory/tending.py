@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from laneway.adapters.memory import order
 from laneway.adapters.memory.ends import finish, flush, requeue, unhold
-from laneway.adapters.memory.tables import F_CANCEL, F_STARTBY, Step, Task
+from laneway.adapters.memory.tables import F_CANCEL, F_STARTBY, NOBODY, Step, Task
 from laneway.model.states import FINAL, WAITING, State
 from laneway.ports.store import Promoted
 
-_REPLAYABLE = frozenset({State.DEAD, State.CANCELLED, State.EXPIRED})
+REPLAYABLE = frozenset({State.DEAD, State.CANCELLED, State.EXPIRED})
 
 
 def withdraw(step: Step, task: Task) -> None:
@@ -38,16 +38,27 @@ def promote(step: Step, limit: int) -> Promoted:
     for id in due:
         task = t.tasks[id]
         t.scheduled.remove(id)
-        if task.fresh or task.score == 0:
-            task.score = order.charge(step, task.lane, task.head.priority, task.tenant)
         if task.fresh:
+            task.score = order.charge(step, task.lane, task.head.priority, task.tenant)
             order.place(step, task)
             task.fresh = task.state != State.PARKED
         else:
-            requeue(step, task)
+            come_due(step, task)
     step.wake(flush(step))
     first = t.scheduled.first(1)
     return Promoted(len(due), expired, max(0, math.ceil(first[0][0] - step.now)) if first else -1)
+
+
+def come_due(step: Step, task: Task) -> None:
+    """A scheduled task with a record joins its lane: with the place that it had, or a new one if it never had any."""
+    if task.score < 0:
+        task.score = order.charge_anew(step, task.lane, task.head.priority, task.tenant)
+        task.since, task.holder, task.fresh = step.now, NOBODY, False
+        order.place(step, task)
+        return
+    if task.score == 0:
+        task.score = order.charge(step, task.lane, task.head.priority, task.tenant)
+    requeue(step, task)
 
 
 def cancel(step: Step, ids: Sequence[bytes]) -> list[str]:
@@ -86,18 +97,19 @@ def replay(step: Step, ids: Sequence[bytes]) -> list[str]:
         task = step.t.tasks.get(id)
         if task is None:
             codes.append("unknown")
-        elif task.state not in _REPLAYABLE:
+        elif task.state not in REPLAYABLE:
             codes.append(task.state.label)
         elif task.lane not in step.lanes:
             codes.append("lane removed")
         else:
-            _requeue_anew(step, task)
+            requeue_anew(step, task)
             codes.append("queued")
     step.wake(flush(step))
     return codes
 
 
-def _requeue_anew(step: Step, task: Task) -> None:
+def requeue_anew(step: Step, task: Task) -> None:
+    """Queues an ended task again, with its attempts counted anew."""
     t = step.t
     t.ended[task.state].remove(task.id)
     if task.state != State.DEAD:

@@ -141,13 +141,14 @@ def read_envelope(raw: bytes, rec: Record | None) -> Envelope:
         return Envelope(lane, 0, most, tenant, body, int.from_bytes(raw[:6], "big"))
 
 
-def view(id_: bytes, envelope: bytes, record: bytes, scheduled: int, errors: bytes, result: bytes) -> TaskView | None:
+def view(id_: bytes, envelope: bytes, record: bytes, due: bytes, errors: bytes, result: bytes) -> TaskView | None:
     """One task of get."""
     if not envelope:
         return None
     rec = decode_record(record) if record else None
-    state = rec.state if rec else (State.SCHEDULED if scheduled else State.QUEUED)
-    return TaskView(id_, state, read_envelope(envelope, rec), rec, decode_errors(errors), result or None)
+    state = rec.state if rec else (State.SCHEDULED if due else State.QUEUED)
+    env = read_envelope(envelope, rec)
+    return TaskView(id_, state, env, rec, decode_errors(errors), result or None, float(due or 0))
 
 
 def stats(reply: list[Any], config: QueueConfig) -> QueueStats:

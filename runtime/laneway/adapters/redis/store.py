@@ -12,6 +12,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, RedisError
 
 from laneway.adapters.redis import replies
+from laneway.adapters.redis.actions import RedisActions
 from laneway.adapters.redis.browse import RedisBrowse
 from laneway.adapters.redis.calls import Argument, ScriptCaller
 from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_away
@@ -99,6 +100,7 @@ class RedisStore:
         self._replicas = 0
         self._replication = Replicas(self._client, self.keys.key("meta"))
         self.browse = RedisBrowse(self._client, self.keys, self._call, self._command, self.config)
+        self.actions = RedisActions(self._call, self.replay)
         self.notes = RedisNotes(self)
         self.workers = RedisWorkers(self)
         self.events = StreamFeed(self)
