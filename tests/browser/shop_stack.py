@@ -38,8 +38,9 @@ class Shop:
             )
         try:
             until(lambda: "worker ready" in self._log.read_text() or self._over(), "a worker", _START_S)
-            self.url = json.loads((self.folder / ".laneway" / "up.json").read_text())["gateway"]
-            self.client = httpx.Client(base_url=f"{self.url}/api/v1/queues", timeout=20)
+            url = json.loads((self.folder / ".laneway" / "up.json").read_text())["gateway"]
+            self.client = httpx.Client(base_url=f"{url}/api/v1/queues", timeout=20)
+            self.url = url
             until(self._answers, "the gateway", _START_S)
         except BaseException:
             self.__exit__()
@@ -48,6 +49,8 @@ class Shop:
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
+        if self.url:
+            self.client.close()
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(30)

@@ -218,7 +218,13 @@ def test_keys_lead_through_pages_and_rows(visitor: Visitor, shop: Shop) -> None:
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    for key, heading in (("w", "Workers"), ("d", "Dead letters"), ("l", "Lanes"), ("s", "Submit a task"), ("t", "Tasks")):
+    for key, heading in (
+        ("w", "Workers"),
+        ("d", "Dead letters"),
+        ("l", "Lanes"),
+        ("s", "Submit a task"),
+        ("t", "Tasks"),
+    ):
         page.keyboard.press("g")
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
