@@ -57,7 +57,7 @@ function Groups({ queue }: { queue: string }) {
       {read.refusal && <Stale refusal={read.refusal} again={read.again} />}
       <Panel title={`${plural(groups.length, "kind")} of error`} aside={<span class="num">{count(total)} dead letters{!complete && `, the newest ${count(scanned)} were looked at`}</span>} flush>
         <table class="groups">
-          <thead><tr><th class="right">Count</th><th>Error</th><th class="opt">Task type</th><th class="opt right">First</th><th class="right">Last</th><th class="opt">Example</th></tr></thead>
+          <thead><tr><th>Count</th><th>Error</th><th class="opt">Task type</th><th class="opt right">First</th><th class="right">Last</th><th class="opt">Example</th></tr></thead>
           <tbody>
             {groups.map((group) => <Group key={group.fingerprint} queue={queue} group={group} most={groups[0]?.count ?? 1} />)}
           </tbody>
@@ -103,7 +103,7 @@ function Group({ queue, group, most }: { queue: string; group: DeadGroup; most: 
   narrowed.set("fingerprint", group.fingerprint);
   return (
     <tr>
-      <td class="right"><span class="bar-cell end"><span class="bar dead" data-some="" style={{ width: `${(group.count / most) * 100}%` }} /><b class="num">{compact(group.count)}</b></span></td>
+      <td><span class="bar-cell first"><b class="num">{compact(group.count)}</b><span class="bar dead" data-some="" style={{ width: `${(group.count / most) * 100}%` }} /></span></td>
       <td class="group-cell"><a href={href(queue, "dead", null, `?${narrowed.toString()}`)}><b>{group.kind}</b> <span class="group-message">{group.message}</span></a>{group.frame && <div class="faint id">{group.frame}</div>}</td>
       <td class="opt type">{group.type}</td>
       <td class="opt right num"><Ago at={group.firstAt} /></td>

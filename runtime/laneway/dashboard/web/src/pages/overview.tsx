@@ -155,12 +155,13 @@ function Charts({ queue }: { queue: string }) {
 }
 
 function HistoryCharts({ history, step }: { history: History; step: number }) {
+  const order = (stats.value?.lanes ?? []).map((lane) => lane.name).join();
   const { at, rates, depth, waits, runs } = useMemo(() => {
     const grid = times(history, step);
     const pick = series(history.points, grid, step);
     // In their order, best first, as far as it is known.
-    const order = stats.peek()?.lanes.map((lane) => lane.name) ?? [];
-    const rank = (name: string): number => (order.indexOf(name) + 1 || order.length + 1);
+    const names = order.split(",");
+    const rank = (name: string): number => names.indexOf(name) + 1 || names.length + 1;
     const lanes = Object.entries(history.lanes).sort(([a], [b]) => rank(a) - rank(b)).slice(0, MOST_LANES);
     return {
       at: grid,
@@ -182,7 +183,7 @@ function HistoryCharts({ history, step }: { history: History; step: number }) {
         { name: "p99", colour: "--l-3", values: pick("runP99") },
       ] satisfies Line[],
     };
-  }, [history, step]);
+  }, [history, step, order]);
   if (!history.points.length) {
     return <Empty title="No history in this time"><p>The poller samples the queue every 10 s. Look at a longer time, or wait a little.</p></Empty>;
   }

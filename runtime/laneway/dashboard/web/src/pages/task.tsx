@@ -74,7 +74,7 @@ function Facts({ queue, task }: { queue: string; task: Task }) {
   const rows: [string, preact.ComponentChildren][] = [
     ["Lane", <a href={href(queue, "tasks", null, `?lane=${encodeURIComponent(task.lane)}`)}>{task.lane}</a>],
     ["Priority", task.priority],
-    ["Attempts", `${task.attempts} of ${task.maxAttempts ?? "as the worker says"}`],
+    ["Attempts", task.maxAttempts ? `${task.attempts} of ${task.maxAttempts}` : task.attempts],
     ["Crashes", task.crashes || null],
     ["Tenant", task.tenant && <a href={href(queue, "tasks", null, `?tenant=${encodeURIComponent(task.tenant)}`)}>{task.tenant}</a>],
     ["Worker", task.worker ?? null],
@@ -109,12 +109,24 @@ function Facts({ queue, task }: { queue: string; task: Task }) {
 
 /** What the API tells; of a gateway that tells none, what can be made from the record. */
 function steps(task: Task): Step[] {
-  if (task.history?.length) return task.history;
+  if (task.history?.length) return [...task.history].sort((a, b) => (a.at ?? "").localeCompare(b.at ?? "") || rank(a) - rank(b));
   const out: Step[] = [{ at: task.submittedAt, what: "submitted", attempt: null, detail: null }];
   for (const error of task.errors) out.push({ at: error.at, what: "failed", attempt: error.attempt, detail: `${error.kind}: ${error.message}` });
   if (task.stateSince !== task.submittedAt) out.push({ at: task.stateSince, what: task.state, attempt: task.attempts || null, detail: null });
   return out;
 }
+
+/** Within one millisecond it was still one after the other. */
+function rank(step: Step): number {
+  if (step.what === "submitted") return 0;
+  return (step.attempt ?? 99) * 3 + (step.what === "started" ? 0 : step.what === "failed" ? 1 : 2);
+}
+
+/** Where a task is after such a step. */
+const THEN: Record<string, string> = {
+  submitted: "queued", replayed: "queued", returned: "queued", started: "running", progress: "running",
+  failed: "scheduled", retried: "scheduled", snoozed: "scheduled", crashed: "queued",
+};
 
 const STEP_STATE: Record<string, string> = {
   submitted: "queued", started: "running", failed: "failed", retried: "scheduled", snoozed: "scheduled", replayed: "queued",
@@ -145,7 +157,7 @@ function Bar({ task }: { task: Task }) {
   const to = task.endedAt ?? (ENDED.has(task.state) ? task.stateSince : new Date(now.value).toISOString());
   if (!from || !to || list.length < 2) return null;
   const parts = list.map((step, i) => ({
-    state: STEP_STATE[step.what] ?? step.what,
+    state: THEN[step.what] ?? step.what,
     what: step.what,
     seconds: Math.max(0, between(step.at, list[i + 1]?.at ?? to) ?? 0),
   })).filter((part) => part.seconds > 0);

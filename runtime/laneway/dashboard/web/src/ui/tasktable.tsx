@@ -72,7 +72,7 @@ export function TaskTable({ queue, items, selection, dead = false }: {
             <td class="opt">{item.lane}</td>
             <td class="opt right num">{item.priority}</td>
             <td class="opt">{item.tenant || <span class="faint">–</span>}</td>
-            <td class="opt right num">{item.attempts}<span class="faint">/{item.maxAttempts ?? "–"}</span></td>
+            <td class="opt right num">{item.attempts}{item.maxAttempts && <span class="faint">/{item.maxAttempts}</span>}</td>
             <td class="right num"><Ago at={item.endedAt ?? item.stateSince} /></td>
             <td class="opt wide-col"><About item={item} /></td>
           </tr>
