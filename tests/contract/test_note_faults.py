@@ -116,6 +116,40 @@ async def test_a_purge_that_fails_at_any_call_leaves_no_notes_once_it_is_repeate
         raise AssertionError("the script makes more calls than were tried")
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["the caller repeats it", "the caller never comes back"])
+async def test_forgetting_checkpoints_that_fails_at_any_call_harms_no_task(
+    faults: tuple[FaultyLoader, RedisBench], again: bool
+) -> None:
+    loader, bench = faults
+    for call in range(1, _MOST_CALLS):
+        g = await _fresh(bench)
+        inc, tasks = await g.running(3)
+        ids = [task.id for task in tasks]
+        for task in tasks:
+            assert await g.store.notes.note(inc, [Note(task.id, task.fence, 1, checkpoint=b"x" * 500)]) == [True]
+        await bench.settle(inc, tasks[0], Kind.COMPLETE)
+        await bench.settle(inc, tasks[1], Kind.DEAD)
+        await _armed(bench, loader, "unsave", call)
+        failed = False
+        try:
+            await g.store.notes.unsave(ids)
+        except ResponseError:
+            failed = True
+        loader.armed = None
+        if failed and again:
+            assert await g.store.notes.unsave(ids) == [True, True, False]
+        if not failed or again:
+            assert [bool(saved) for saved in await g.store.notes.saved(ids)] == [False, False, True]
+        assert ids[2] in await go_on(g)
+        assert await census(g.store, sizes=not failed) == [], f"failed at call {call}"
+        await g.store.purge(ids)
+        assert await g.store._client.hkeys(g.store.keys.key("notes")) == [], f"failed at call {call}"
+        if not failed:
+            break
+    else:
+        raise AssertionError("the script makes more calls than were tried")
+
+
 async def test_an_announcement_that_fails_at_any_call_is_whole_once_it_is_repeated(
     faults: tuple[FaultyLoader, RedisBench],
 ) -> None:

@@ -274,6 +274,36 @@ async def test_notes_of_every_end_leave_the_numbers_true(bench: Bench) -> None:
     await bench.store.replay([task.id for task in tasks[1:4]])  # (the fixture takes a census at the end)
 
 
+async def test_the_checkpoint_of_a_task_that_succeeded_can_be_forgotten_and_its_lines_stay(bench: Bench) -> None:
+    await bench.submit_many(3)
+    inc = await bench.worker()
+    tasks = await bench.claim(inc, 3)
+    for task in tasks:
+        await note(bench, inc, task, checkpoint=b"x" * 1000, lines=lines("kept"))
+    await bench.settle(inc, tasks[0], Kind.COMPLETE, data=b"\x01")
+    await bench.settle(inc, tasks[1], Kind.DEAD, data=error())
+    before = (await bench.store.stats()).finished_bytes
+    ids = [task.id for task in tasks] + [new_task_id()]
+    for _ in range(2):
+        assert await bench.store.notes.unsave(ids, succeeded=True) == [True, False, False, True]
+    assert [bool(found) for found in await bench.store.notes.saved(ids)] == [False, True, True, False]
+    assert await messages(bench, ids[0]) == ["kept"]
+    assert (await bench.store.stats()).finished_bytes == before - 1000
+
+
+async def test_a_dead_letter_whose_checkpoint_is_forgotten_begins_anew(bench: Bench) -> None:
+    inc, task = await running(bench)
+    await note(bench, inc, task, checkpoint=DATA)
+    assert await bench.store.notes.unsave([task.id]) == [False], "somebody runs it"
+    await bench.settle(inc, task, Kind.DEAD, data=error())
+    assert await bench.store.notes.unsave([task.id]) == [True]
+    assert await bench.store.replay([task.id]) == ["queued"]
+    (again,) = await bench.claim(inc)
+    assert await saved(bench, task.id) is None
+    await note(bench, inc, again, checkpoint=b"\x01")
+    assert await saved(bench, task.id) == b"\x01"
+
+
 async def test_a_note_survives_the_adoption_of_its_task(bench: Bench) -> None:
     inc, task = await running(bench)
     new = await bench.worker(name="w", last=inc, running=[(task.id, task.fence)])

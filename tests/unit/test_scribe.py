@@ -35,6 +35,7 @@ class Kept:
         self.held = True
         self.checkpoints: dict[bytes, Saved] = {}
         self.gate: asyncio.Event | None = None
+        self.unsaved: list[list[bytes]] = []
 
     async def note(self, inc: bytes, notes: Sequence[Note]) -> list[bool]:
         assert inc == b"incarnat"
@@ -50,6 +51,11 @@ class Kept:
         if self.error is not None:
             raise self.error
         return [self.checkpoints.get(id) for id in ids]
+
+    async def unsave(self, ids: Sequence[bytes], *, succeeded: bool = False) -> list[bool]:
+        assert succeeded
+        self.unsaved.append(list(ids))
+        return [len(self.unsaved) > 1] * len(ids)
 
     @property
     def notes(self) -> list[Note]:
@@ -242,6 +248,21 @@ async def test_what_is_told_after_the_end_of_an_attempt_is_dropped(bench: Bench,
     await asyncio.sleep(0.02)
     assert kept.messages == ["in time"]
     assert kept.fractions == []
+
+
+async def test_the_checkpoint_of_a_task_that_succeeded_is_forgotten_once_redis_knows_of_its_end(
+    bench: Bench, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes_module, "TIDY_AFTER", 0.001)
+    settlement = await bench.run("tells")
+    await until(lambda: len(kept.unsaved) == 2, "what was not forgotten at first is tried again")
+    assert kept.unsaved == [[settlement.id], [settlement.id]]
+    kept.error = Unavailable("away", 1.0)
+    await bench.run("tells")  # it fails, so its checkpoint stays
+    kept.error = None
+    await bench.run("leaves_a_task")  # it has none
+    await asyncio.sleep(0.02)
+    assert len(kept.unsaved) == 2
 
 
 # -- how much, how often

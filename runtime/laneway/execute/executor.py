@@ -282,7 +282,7 @@ class Executor:
             decision = self._verdicts.raised(run, error)
         else:
             decision = self._verdicts.returned(run, result)
-        if run.book is not None:
+        if run.book is not None or run.noted:
             decision = await self._told(run, decision)
         self._end(run, decision)
 
@@ -293,6 +293,8 @@ class Executor:
         if self._scribe is not None and decision is not None:
             with contextlib.suppress(asyncio.CancelledError):  # asked to stop: it ends at once
                 await self._scribe.finish(run)
+            if run.saved is not None and decision.kind is _COMPLETE:
+                self._scribe.succeeded(run.id)
         return None if run.asked is Asked.LOST else decision
 
     def _place(self, run: Run) -> contextlib.AbstractAsyncContextManager[Any]:

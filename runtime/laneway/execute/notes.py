@@ -27,6 +27,9 @@ T = TypeVar("T")
 INTERVAL = 0.5
 #: How long the end of an attempt waits (s) for what it has told.
 END_WAIT = 1.0
+#: How long after its end (s) the checkpoint of a task that succeeded goes; how many at once, and how often it is tried.
+TIDY_AFTER = 2.0
+_TIDY_MOST, _TIDY_TRIES = 500, 5
 #: Log lines that one worker takes from all its handlers: per second, and at once; and the same for their bytes.
 LINES_RATE, LINES_BURST = 500.0, 2000.0
 BYTES_RATE, BYTES_BURST = 262_144.0, 1_048_576.0
@@ -36,7 +39,8 @@ class Scribe:
     """Takes notes from handlers in any thread, and writes them in rounds on one event loop.
 
     ``incarnation`` gives the registration under which tasks are held; ``clock_ms`` is what lines show as their time.
-    ``logs``: whether log lines are kept. ``left_out`` counts the lines that were not, because there were too many.
+    ``logs``: whether log lines are kept; ``tidy``: whether the checkpoints of tasks that succeeded go. ``left_out``
+    counts the lines that were not kept, because there were too many.
     """
 
     def __init__(
@@ -45,12 +49,14 @@ class Scribe:
         incarnation: Callable[[], bytes],
         *,
         logs: bool = True,
+        tidy: bool = True,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
         self._clock_ms = clock_ms
         self.logs = logs
+        self._tidies = tidy
         self.left_out = 0
         self._news: dict[NoteBook, None] = {}
         self._lock = threading.Lock()
@@ -58,6 +64,8 @@ class Scribe:
         self._thread = 0
         self._call = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._unneeded: dict[bytes, int] = {}
+        self._tidier: asyncio.Task[None] | None = None
         self._handler: TaskLogHandler | None = None
         self._lines, self._bytes, self._filled = LINES_BURST, BYTES_BURST, time.monotonic()
 
@@ -74,11 +82,11 @@ class Scribe:
         if self._handler is not None:
             self._handler.detach()
             self._handler = None
-        writer, self._writer = self._writer, None
-        self._loop = None
-        if writer is not None:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+        tasks = [task for task in (self._writer, self._tidier) if task is not None]
+        self._writer = self._tidier = self._loop = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- what handlers tell, from any thread
 
@@ -264,7 +272,29 @@ class Scribe:
         if book.news and book.held and not book.closed:
             self._wake(book)
 
-    # -- for the next attempt
+    # -- for the next attempt, and when there is none
+
+    def succeeded(self, id: bytes) -> None:
+        """The task has ended well and was told so: its checkpoint goes, once Redis knows of its end."""
+        if self._loop is not None and self._tidies:
+            self._unneeded[id] = 0
+            if self._tidier is None:
+                self._tidier = self._loop.create_task(self._tidy(), name="laneway-notes-tidy")
+
+    async def _tidy(self) -> None:
+        while self._unneeded:
+            await asyncio.sleep(TIDY_AFTER)
+            ids = list(self._unneeded)[:_TIDY_MOST]
+            try:
+                gone = await self._store.unsave(ids, succeeded=True)
+            except LanewayError:
+                gone = [False] * len(ids)
+            for id, done in zip(ids, gone, strict=True):
+                tries = self._unneeded.pop(id) + 1
+                # (What is given up here goes with its task.)
+                if not done and tries < _TIDY_TRIES:
+                    self._unneeded[id] = tries
+        self._tidier = None
 
     async def recall(self, id: bytes) -> Saved | None:
         """The checkpoint that an earlier attempt left. Tried until Redis answers: a handler that began without it would

@@ -25,6 +25,11 @@ class NoteStore(Protocol):
         """The checkpoints of tasks."""
         ...
 
+    async def unsave(self, ids: Sequence[bytes], *, succeeded: bool = False) -> list[bool]:
+        """Forgets the checkpoints of tasks that nobody runs (``succeeded``: only of tasks that did), so that they begin
+        anew. Per task whether nothing is saved of it any more."""
+        ...
+
     async def told(self, ids: Sequence[bytes]) -> list[Told | None]:
         """How much there is of tasks: progress, number of log lines, size of the checkpoint; None when nothing."""
         ...

@@ -186,7 +186,11 @@ class TestQueue(Submissions):
             assert self._crew is not None
             return await store.extend(self._crew.incarnation, task_id, fence)
 
-        scribe = Scribe(store.notes, lambda: self._crew.incarnation if self._crew else b"", clock_ms=self._clock.now_ms)
+        def incarnation() -> bytes:
+            return self._crew.incarnation if self._crew is not None else b""
+
+        # (Checkpoints stay, for tests to see.)
+        scribe = Scribe(store.notes, incarnation, tidy=False, clock_ms=self._clock.now_ms)
 
         def make(**callbacks: Any) -> Executor:
             return Executor(

@@ -22,7 +22,7 @@ from laneway.model.notes import (
     pack_lines,
     page_of,
 )
-from laneway.model.states import State
+from laneway.model.states import HELD, State
 
 if TYPE_CHECKING:
     from laneway.adapters.memory.clock import Clock
@@ -90,6 +90,24 @@ class MemoryNotes:
     async def saved(self, ids: Sequence[bytes]) -> list[Saved | None]:
         """The checkpoints of tasks."""
         return [kept.saved if (kept := self._find(id)) else None for id in ids]
+
+    async def unsave(self, ids: Sequence[bytes], *, succeeded: bool = False) -> list[bool]:
+        """Forgets the checkpoints of tasks that nobody runs."""
+        return [self._unsave(id, succeeded) for id in ids]
+
+    def _unsave(self, id: bytes, succeeded: bool) -> bool:
+        task = self._t.tasks.get(id)
+        if task is None or task.notes is None or task.notes.saved is None:
+            return True
+        if task.state in HELD or (succeeded and task.state != State.SUCCEEDED):
+            return False
+        size = len(task.notes.saved.data)
+        task.notes.saved = None
+        task.notes_size -= size
+        task.size -= size
+        if task.state.final and task.state != State.DEAD:
+            self._t.finished_bytes -= size
+        return True
 
     async def told(self, ids: Sequence[bytes]) -> list[Told | None]:
         """How much there is of tasks."""

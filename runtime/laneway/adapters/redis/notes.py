@@ -97,6 +97,15 @@ class RedisNotes:
                 found.append(Saved(data, head.kt, head.ka) if head and head.k and data is not None else None)
         return found
 
+    async def unsave(self, ids: Sequence[bytes], *, succeeded: bool = False) -> list[bool]:
+        """Forgets the checkpoints of tasks that nobody runs."""
+        done: list[bool] = []
+        for at in range(0, len(ids), _CALL_NOTES):
+            chunk = ids[at : at + _CALL_NOTES]
+            reply = await self._store._call("unsave", int(succeeded), *chunk)
+            done += [code == 1 for code in reply[2]]
+        return done
+
     async def told(self, ids: Sequence[bytes]) -> list[Told | None]:
         """How much there is of tasks."""
         found: list[Told | None] = []
