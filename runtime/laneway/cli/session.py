@@ -13,7 +13,7 @@ from laneway.cli.contexts import Context, load_contexts, token_of
 from laneway.cli.output import Output
 from laneway.cli.target import Target, opened, resolve, running_up
 from laneway.cli.where import Where
-from laneway.errors import ConfigError
+from laneway.errors import AccessDenied, ConfigError
 
 if TYPE_CHECKING:
     import ssl
@@ -142,7 +142,13 @@ def _verify(context: Context) -> ssl.SSLContext | bool:
 
 
 async def _only_queue(client: HttpClient) -> str:
-    names = [str(name) for name in (await client.index()).get("queues") or []]
+    try:
+        names = [item.name for item in await client.queues()]
+    except AccessDenied as error:
+        if error.problem != "forbidden":
+            raise
+        # (who may only submit sees no numbers, but what there is)
+        names = [str(name) for name in (await client.index()).get("queues") or []]
     if len(names) == 1:
         return names[0]
     there = f"; the gateway has {', '.join(names)}" if names else ""
