@@ -320,3 +320,24 @@ async def test_a_worker_that_settles_while_it_drains_leaves_nothing_behind(
     assert (await client.post(f"{Q}/workers/{inc.hex()}/drain")).status_code == 202
     assert await store.settle(inc, [Settlement(Kind.COMPLETE, task.id, task.fence)]) == {}
     assert (await client.get(f"{TASKS}/{id}")).json()["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        (TASKS, {"GET", "HEAD", "POST"}),
+        (f"{Q}/dead/replay", {"POST"}),
+        (f"{Q}/dead/groups", {"GET", "HEAD"}),
+        (f"{Q}/lanes", {"GET", "HEAD"}),
+    ],
+)
+async def test_a_method_that_a_path_does_not_have_is_told_which_it_has(
+    client: httpx.AsyncClient, path: str, allow: set[str]
+) -> None:
+    answer = await client.delete(path)
+    assert problem(answer) == (405, "method-not-allowed")
+    assert set(answer.headers["allow"].split(", ")) == allow
+
+
+async def test_a_time_in_a_query_is_a_time_and_no_number(client: httpx.AsyncClient) -> None:
+    assert problem(await client.get(f"{Q}/stats/history?to=0.5")) == (422, "invalid-query")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -240,3 +241,16 @@ async def test_rubbish_behind_a_whole_request_is_not_answered_in_its_place(store
     async with served(store) as client:
         answer = await raw_request(client, head.encode() + body + b"\x00\x01 rubbish\r\n\r\n", [])
         assert b" 400 " not in answer
+
+
+async def test_answers_do_not_wait_for_acknowledgements_of_their_head(store: RedisStore) -> None:
+    server = HttpServer(build_app({"mail": store}), port=0)
+    await server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)):
+            assert server._socket is not None
+            # (What the listener has, connections inherit.)
+            assert server._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            assert server._socket.proto == socket.IPPROTO_TCP
+    finally:
+        await server.stop()

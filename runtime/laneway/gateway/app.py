@@ -16,14 +16,16 @@ from starlette.routing import Route
 from laneway import __version__
 from laneway.adapters.queue_metrics import QueueCollector
 from laneway.dashboard.pages import HOME, page, to_home, wants_page
+from laneway.gateway.actions import ActionRoutes
 from laneway.gateway.auth.access import Access
 from laneway.gateway.auth.identity import identity_of
 from laneway.gateway.auth.permissions import Permission
 from laneway.gateway.auth.whoami import WhoAmIRoutes
 from laneway.gateway.bodies import IndexAnswer
+from laneway.gateway.bulk import BulkRoutes
 from laneway.gateway.dead import DeadRoutes
 from laneway.gateway.dead_changes import DeadChangeRoutes
-from laneway.gateway.endpoint import HttpMetrics, endpoint, json_response, unrouted
+from laneway.gateway.endpoint import Handler, HttpMetrics, endpoint, json_response, unrouted
 from laneway.gateway.eta import EtaRoutes
 from laneway.gateway.etas import EtaCollector
 from laneway.gateway.events import EventMetrics, EventRoutes
@@ -174,6 +176,8 @@ def _rows(gateway: Gateway) -> list[Row]:
         *WhoAmIRoutes().routes(),
         *TaskRoutes(gateway.fronts, gateway.limits).routes(),
         *ListRoutes(gateway.fronts).routes(),
+        *ActionRoutes(gateway.fronts).routes(),
+        *BulkRoutes(gateway.fronts).routes(),
         *ShowRoutes(gateway.fronts).routes(),
         *NoteRoutes(gateway.fronts).routes(),
         *QueueRoutes(gateway.fronts).routes(),
@@ -225,21 +229,16 @@ def _routes(gateway: Gateway) -> list[Route]:
         Row("GET", "/", root, "", _INDEX),
     ]
     document = msgspec.json.encode(build_openapi(rows, [] if secured else queues, gateway.limits, secured=secured))
+    resources: dict[str, dict[str, Handler]] = {}
+    for row in rows:
+        resources.setdefault(row.path, {})[row.method] = endpoint(
+            row.path, row.handler, gateway.http, row.permission, gateway.access, queried=row.doc.query is not None
+        )
     return [
+        # Paths that are named whole come first: dead/groups is no dead letter. (The sort leaves others in order.)
         *(
-            Route(
-                row.path,
-                endpoint(
-                    row.path,
-                    row.handler,
-                    gateway.http,
-                    row.permission,
-                    gateway.access,
-                    queried=row.doc.query is not None,
-                ),
-                methods=[row.method],
-            )
-            for row in rows
+            Route(path, _by_method(methods), methods=list(methods))
+            for path, methods in sorted(resources.items(), key=lambda item: item[0].count("{"))
         ),
         # Open to all: the pages hold nothing, and show what the API answers to the credential that they are given.
         *(
@@ -247,3 +246,12 @@ def _routes(gateway: Gateway) -> list[Route]:
             for path, handler in (("/dashboard", to_home), ("/dashboard/{path:path}", page))
         ),
     ]
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    """One handler for all methods of a path, so that a method that it does not have is told which it has."""
+
+    async def answer(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return answer

@@ -103,7 +103,8 @@ class _Maker:
     def _path_parameter(self, path: str, name: str) -> dict[str, Any]:
         match name:
             case "queue":
-                return {"description": "the queue's name", "schema": {"type": "string", "enum": self._queues}}
+                names = {"enum": self._queues} if self._queues else {"minLength": 1}
+                return {"description": "the queue's name", "schema": {"type": "string", **names}}
             case "id" if "/workers/" in path:
                 return {"description": "an incarnation", "schema": msgspec.json.schema(bodies.WorkerId)}
             case "id":

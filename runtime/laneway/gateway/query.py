@@ -7,6 +7,7 @@ unknown names are refused, so that a filter with a misspelt name never means eve
 from __future__ import annotations
 
 import typing
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -37,6 +38,12 @@ def repeatable(field: Field) -> bool:
     return typing.get_origin(inner) in (list, tuple)
 
 
+def _textual(field: Field) -> bool:
+    """Whether a parameter's value is a text or a time. (Only numbers are read from their text: a time given as a number
+    of seconds would be taken for one, too.)"""
+    return typing.get_args(field.type)[0] in (str, datetime)
+
+
 def read_query(request: Request, struct: type[S]) -> S:
     """The query as ``struct`` has it. A list takes a parameter several times, anything else once.
 
@@ -62,7 +69,7 @@ def read_query(request: Request, struct: type[S]) -> S:
             errors.append(FieldError(name, f"{name} may be given once, not {len(values)} times"))
             continue
         try:
-            found[name] = msgspec.convert(values if many else values[0], field.type, strict=False)
+            found[name] = msgspec.convert(values if many else values[0], field.type, strict=_textual(field))
         except msgspec.ValidationError:
             errors.append(wrong(name, field.right, values if many else values[0]))
     for name, field in fields.items():

@@ -133,9 +133,12 @@ class HttpServer(Service):
                 family, *_, address = socket.getaddrinfo(
                     self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
                 )[0]
-                listener = socket.socket(family, socket.SOCK_STREAM)
+                # An answer's head and body are two writes: without NODELAY (which connections inherit, and which
+                # asyncio sets by itself only where the protocol is named) the second waits 40 ms for a client's ACK.
+                listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
                 try:
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     listener.bind(address)
                     listener.listen(_BACKLOG)
                 except BaseException:
