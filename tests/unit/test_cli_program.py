@@ -192,7 +192,7 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
     ),
     (
         ["gateway", "-q", "a", "-q", "b", "-q", "a"], "laneway.roles.gateway", "run_gateway", "GatewayOptions",
-        {**_ROLE, "queues": ("a", "b"), "host": "127.0.0.1", "port": 8080, "linger": 0.0, "auth": None},
+        {**_ROLE, "queues": ("a", "b"), "host": "127.0.0.1", "port": 8080, "linger": 0.0, "auth": None, "kafka": None},
     ),
     (
         ["up", "-f", ".", "--data", "d", "--port", "0"], "laneway.roles.up", "run_up", "UpOptions",

@@ -30,7 +30,7 @@ class Connection:
 
 def connection(queue: TaskQueue, default_redis: str | SecretKey, *, kafka: bool = True) -> Connection:
     """What pods of ``queue`` need. ``default_redis`` is that of queues that name none; without ``kafka``
-    nothing is said of Kafka (gateways never talk to it)."""
+    nothing is said of Kafka (workers that take their tasks from Redis never talk to it)."""
     env, files = _redis(queue.spec.redis, default_redis)
     volumes, mounts = _mounted("redis-tls", REDIS_FILES, files)
     if kafka and queue.spec.kafka is not None:

@@ -22,7 +22,7 @@ def gateway_deployment(
 ) -> dict[str, Any]:
     """The Deployment of a queue's gateways."""
     spec = queue.spec.gateway
-    connected = connection(queue, default_redis, kafka=False)
+    connected = connection(queue, default_redis)
     run = Run(
         image=image,
         command=("laneway", "gateway", "--host", "0.0.0.0", "--port", str(HTTP_PORT)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from laneway.cli.options import role_options
+from laneway.cli.options import kafka_option, role_options
 from laneway.cli.params import NAME, PORT, SECONDS
 from laneway.cli.target import resolve_role
 
@@ -31,6 +31,7 @@ from laneway.cli.target import resolve_role
     help="Who may use the API: a file of YAML or JSON (docs/reference/auth.md); none: everybody."
     "  [default: none on loopback; elsewhere it must be said]",
 )  # fmt: skip
+@kafka_option
 @role_options
 def gateway(queues: tuple[str, ...], **options: Any) -> int:
     """Serve the HTTP API of queues.
@@ -40,6 +41,7 @@ def gateway(queues: tuple[str, ...], **options: Any) -> int:
       laneway gateway -q orders
       laneway gateway -q orders -q mail --redis redis://redis:6379 --port 8000
       laneway gateway -q orders --host 0.0.0.0 --auth auth.yaml
+      laneway gateway -q orders --kafka kafka:9092   (where its poller tells events)
     """
     from laneway.roles.gateway import GatewayOptions, run_gateway
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, cast
 
@@ -19,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from laneway.gateway.addressed import front_of
-from laneway.gateway.auth.identity import Identity, identity_of, require_unbound
+from laneway.gateway.auth.identity import identity_of, require_unbound
 from laneway.gateway.bodies import FieldError
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.event_filter import EventFilter, TenantIndex
@@ -37,8 +36,6 @@ from laneway.model.events import GAP, KINDS, Position, position_of, position_tex
 from laneway.ports.events import EventFeed, SeenStore
 from laneway.ports.store import TaskView
 
-#: A stream of somebody who was asked who he is ends after so long: the client connects again, and is asked again.
-_LONGEST = timedelta(minutes=15)
 _MOST_WAIT = 60
 _MOST_TASKS = 100
 
@@ -150,7 +147,7 @@ class EventRoutes:
         wants_numbers = not identity.bound if query.stats is None else bool(query.stats)
         if wants_numbers:
             require_unbound(request)
-        return await self._stream(request, front, identity, listener, wants_numbers)
+        return await self._stream(request, front, listener, wants_numbers)
 
     async def _poll(self, request: Request, front: QueueFront, listener: Listener, query: EventsQuery) -> Response:
         ending = _ending(request)
@@ -185,9 +182,7 @@ class EventRoutes:
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}
         return json_response(EventsAnswer(found, position_text(listener.position)), headers=headers)
 
-    async def _stream(
-        self, request: Request, front: QueueFront, identity: Identity, listener: Listener, wants_numbers: bool
-    ) -> Response:
+    async def _stream(self, request: Request, front: QueueFront, listener: Listener, wants_numbers: bool) -> Response:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
@@ -195,22 +190,21 @@ class EventRoutes:
         async with follower.listening(_silent, self._limits.deadline):
             pass  # a log that can't be read is told as a problem, not as a stream that ends
         return EventStream(
-            self._chunks(front, identity, listener, wants_numbers, _ending(request)),
+            self._chunks(front, listener, wants_numbers, _ending(request)),
             headers=headers,
             media_type="text/event-stream",
         )
 
     async def _chunks(
-        self, front: QueueFront, identity: Identity, listener: Listener, wants_numbers: bool, ending: Ending
+        self, front: QueueFront, listener: Listener, wants_numbers: bool, ending: Ending
     ) -> AsyncGenerator[bytes, None]:
         wake = asyncio.Event()
         numbers = Numbers(lambda: front.watch.looks, front.stats_body) if wants_numbers else None
         bells = (ending.bells, front.watch.listeners) if wants_numbers else (ending.bells,)
-        over = _over(ending, identity)
         with self._counted(front, listener), _rung(wake.set, *bells):
             async with (
                 listener.follower.listening(wake.set, self._limits.deadline),
-                aclosing(write_stream(listener, wake, over, numbers)) as stream,
+                aclosing(write_stream(listener, wake, lambda: ending.now, numbers)) as stream,
             ):
                 async for chunk in stream:
                     yield chunk
@@ -262,16 +256,6 @@ def _ending(request: Request) -> Ending:
     """The server's; one that never ends where there is no server around the application."""
     found = request.scope.get(ENDING)
     return found if isinstance(found, Ending) else Ending()
-
-
-def _over(ending: Ending, identity: Identity) -> Callable[[], bool]:
-    """Whether a stream has to end: the server does, or the credential may have."""
-    if identity.auth == "none":
-        return lambda: ending.now
-    ends = datetime.now(UTC) + _LONGEST
-    if identity.expires_at is not None:
-        ends = min(ends, identity.expires_at)
-    return lambda: ending.now or datetime.now(UTC) >= ends
 
 
 def _wants_json(request: Request) -> bool:

@@ -15,7 +15,9 @@ from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
 from laneway.kit.tracing import start_tracing
 from laneway.model.auth import OPEN
-from laneway.model.servers import RedisServer
+from laneway.model.servers import KafkaServer, RedisServer
+from laneway.model.topics import Topics
+from laneway.ports.events import EventFeed
 from laneway.roles.process import refuse, run_role
 from laneway.roles.stores import make_store
 
@@ -29,7 +31,8 @@ _PATIENCE = 0.5
 class GatewayOptions:
     """``port`` 0: any free one (it is logged). ``linger`` (s): how long it goes on answering after it was told to stop,
     while ``/readyz`` says no already, so that nobody is sent here who would find it gone. ``auth`` is what ``--auth``
-    said: a file, JSON or ``none``; without it, the gateway serves only on loopback."""
+    said: a file, JSON or ``none``; without it, the gateway serves only on loopback. ``kafka``: where the queues'
+    pollers tell their events (None: in Redis)."""
 
     redis: RedisServer | str
     queues: tuple[str, ...]
@@ -41,6 +44,7 @@ class GatewayOptions:
     log_level: str = "info"
     cluster: bool = False
     auth: str | None = None
+    kafka: KafkaServer | str | None = None
 
 
 def run_gateway(options: GatewayOptions) -> int:
@@ -57,10 +61,11 @@ async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
             queue: make_store(options.redis, queue, options.namespace, cluster=options.cluster, patience=_PATIENCE)
             for queue in options.queues
         }
+        feeds = event_feeds(options)
     except ConfigError as error:
         return refuse(error)
     tracing = start_tracing("laneway-gateway")
-    app = build_app(stores, access=access, health=health, tracing=tracing)
+    app = build_app(stores, access=access, health=health, tracing=tracing, feeds=feeds)
     server = HttpServer(app, options.host, options.port, health=health, linger=options.linger)
     try:
         await access.start()
@@ -78,6 +83,19 @@ async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
             await asyncio.to_thread(tracing.close)
     _log.info("gateway stopped")
     return 0
+
+
+def event_feeds(options: GatewayOptions) -> dict[str, EventFeed]:
+    """Where the events of queues are read, if not in Redis.
+
+    Raises:
+        ConfigError: what Kafka was given with is wrong, such as a certificate's file.
+    """
+    if not options.kafka:
+        return {}
+    from laneway.adapters.kafka.feed import KafkaFeed
+
+    return {queue: KafkaFeed(options.kafka, Topics.of(options.namespace, queue)) for queue in options.queues}
 
 
 def open_access(auth: str | None, host: str, health: Health) -> Access:

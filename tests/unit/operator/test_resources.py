@@ -164,10 +164,11 @@ def test_secrets_reach_pods_by_reference_only() -> None:
     assert [item["path"] for item in files] == ["ca.crt", "tls.crt", "tls.key"]
 
 
-def test_a_gateway_is_told_nothing_of_kafka() -> None:
+def test_gateways_are_told_of_kafka_as_pollers_are_since_they_read_the_events_there() -> None:
     found = made(kafka={"bootstrapServers": ["k:9092"]})
-    assert "LANEWAY_KAFKA" not in env(found["Deployment", "laneway-q-gateway"])
+    assert env(found["Deployment", "laneway-q-gateway"])["LANEWAY_KAFKA"] == "k:9092"
     assert env(found["Deployment", "laneway-q-poller"])["LANEWAY_KAFKA"] == "k:9092"
+    assert "LANEWAY_KAFKA" not in env(made()["Deployment", "laneway-q-gateway"])
 
 
 def test_a_worker_runs_the_users_app_with_its_numbers() -> None:
