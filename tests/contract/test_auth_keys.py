@@ -227,7 +227,7 @@ async def test_a_mounted_secret_is_followed_through_the_swap_of_its_link(tmp_pat
                 return set(files.ring._entries) == wanted
 
             await eventually(follows)
-            assert files.trouble is None
+            assert files.amiss is None
     finally:
         await files.stop()
 
@@ -242,10 +242,10 @@ def test_of_a_folder_one_broken_file_does_not_keep_the_others_from_being_read(tm
     write_keys(tmp_path / "b.json", [])
     assert files.look()
     assert set(files.ring._entries) == {a.id}
-    assert "a.json" in (files.trouble or "")
+    assert "a.json" in (files.amiss or "")
     write_keys(tmp_path / "b.json", [a])
     assert not files.look()
-    assert "(and 1 more files)" in (files.trouble or ""), "an id in two files is refused"
+    assert "(and 1 more files)" in (files.amiss or ""), "an id in two files is refused"
 
 
 async def test_a_change_that_leaves_size_and_times_alike_is_seen(tmp_path: Path) -> None:

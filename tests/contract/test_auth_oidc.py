@@ -48,7 +48,7 @@ async def opened(
     async with guarded(store, {"oidc": [oidc], "failures": failures}) as (client, access):
 
         async def read() -> bool:
-            return not wait or access.issuers[0].trouble is None
+            return not wait or access.issuers[0].amiss is None
 
         await eventually(read)
         access.issuers[0]._unknown_pause = 0.0
@@ -282,5 +282,5 @@ async def test_a_discovery_document_that_can_not_be_right_is_not_believed(
     issuer.says = says
     async with opened(store, issuer, wait=False) as (client, access):
         assert not await access.issuers[0].read()
-        assert why in (access.issuers[0].trouble or "")
+        assert why in (access.issuers[0].amiss or "")
         assert (await who(client, issuer.token())).status_code == 503

@@ -72,12 +72,12 @@ class Access:
         found: dict[str, Callable[[], str | None]] = {}
         if self.keys is not None:
             keys = self.keys
-            found["keys"] = lambda: keys.trouble
+            found["keys"] = lambda: keys.amiss
         for issuer in self.issuers:
-            found[issuer.settings.issuer] = lambda issuer=issuer: issuer.trouble  # type: ignore[misc]
+            found[issuer.settings.issuer] = lambda issuer=issuer: issuer.amiss  # type: ignore[misc]
         if self.reviews is not None:
             reviews = self.reviews
-            found["tokenreview"] = lambda: reviews.trouble
+            found["tokenreview"] = lambda: reviews.amiss
         return found
 
     def _keys_there(self) -> Callable[[], int] | None:

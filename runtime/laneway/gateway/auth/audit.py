@@ -55,7 +55,7 @@ class AuditTrail:
 
     def __init__(self, settings: AuditLog, *, health: Health | None = None) -> None:
         self.lost = 0
-        self.trouble: str | None = None
+        self.amiss: str | None = None
         self._submissions = settings.submissions
         self._path = Path(settings.file) if settings.file else None
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
@@ -68,7 +68,7 @@ class AuditTrail:
             self._thread = threading.Thread(target=self._write, name="audit", daemon=True)
             self._thread.start()
         if health is not None:
-            health.note("log of changes", lambda: self.trouble)
+            health.note("log of changes", lambda: self.amiss)
 
     def wants(self, permission: Permission | None) -> bool:
         """Whether requests that need this permission are written down."""
@@ -113,7 +113,7 @@ class AuditTrail:
                 self._waiting.put_nowait(msgspec.json.encode({"at": at, **line}) + b"\n")
             except queue.Full:
                 self.lost += 1
-                self.trouble = f"{self._path} is too slow: {self.lost} lines were lost"
+                self.amiss = f"{self._path} is too slow: {self.lost} lines were lost"
 
     def close(self) -> None:
         """Writes what waits. (It may take as long as the disk does: not for an event loop.)"""
@@ -144,10 +144,10 @@ class AuditTrail:
                 file.write(text)
                 file.flush()
                 if not self.lost:
-                    self.trouble = None
+                    self.amiss = None
             except OSError as error:
                 self.lost += text.count("\n")
-                self.trouble = f"{self._path} can't be written: {error.strerror} ({self.lost} lines were lost)"
+                self.amiss = f"{self._path} can't be written: {error.strerror} ({self.lost} lines were lost)"
                 file = None
         if file is not None:
             file.close()

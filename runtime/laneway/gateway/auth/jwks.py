@@ -49,7 +49,7 @@ class IssuerKeys(Service):
     ) -> None:
         super().__init__(f"oidc:{settings.issuer}", health=health, allowed_silence=REFRESH_S + 60.0, grace=1.0)
         self.settings = settings
-        self.trouble: str | None = "its keys were not read yet"
+        self.amiss: str | None = "its keys were not read yet"
         self.reads = 0
         self._now = clock
         self._unknown_pause = unknown_pause
@@ -59,7 +59,7 @@ class IssuerKeys(Service):
         self._reading = asyncio.Lock()
         self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, verify=_trust(settings), follow_redirects=False)
         if health is not None:
-            health.note(f"OpenID Connect issuer {settings.issuer}", lambda: self.trouble)
+            health.note(f"OpenID Connect issuer {settings.issuer}", lambda: self.amiss)
 
     async def run(self) -> None:
         """Reads the keys until stopped."""
@@ -88,7 +88,7 @@ class IssuerKeys(Service):
             raise Rejected(
                 "unavailable",
                 "the keys of the token's issuer could not be read yet; try again",
-                log=f"{self.settings.issuer}: {self.trouble}",
+                log=f"{self.settings.issuer}: {self.amiss}",
                 retry_after=RETRY_S,
             )
         raise Rejected("invalid", "the token is signed with a key that its issuer does not have", log=f"key {kid!r}")
@@ -99,20 +99,20 @@ class IssuerKeys(Service):
         waited = self._reading.locked()
         async with self._reading:
             if waited:
-                return self.trouble is None
+                return self.amiss is None
             try:
                 keys = await self._fetch()
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
                 trouble = f"its keys can't be read: {str(error) or type(error).__name__}"
-                if trouble != self.trouble:
+                if trouble != self.amiss:
                     _log.warning("OpenID Connect issuer", issuer=self.settings.issuer, reason=trouble)
-                self.trouble = trouble
+                self.amiss = trouble
                 return False
             finally:
                 self._tried_at = self._now()
-            if self.trouble is not None or keys != self._keys:
+            if self.amiss is not None or keys != self._keys:
                 _log.info("OpenID Connect issuer's keys read", issuer=self.settings.issuer, keys=len(keys))
-            self._keys, self._ready, self.trouble = keys, {}, None
+            self._keys, self._ready, self.amiss = keys, {}, None
             self.reads += 1
             return True
 

@@ -71,7 +71,7 @@ class KeyFiles(Service):
     whose files are read (hidden ones left out), as a Secret is mounted: there the kubelet changes the files by turning
     a link to another folder, which shows in what the paths lead to.
 
-    A file that is broken, or can't be read, leaves the keys it had last, and :attr:`trouble` says so; the others go on
+    A file that is broken, or can't be read, leaves the keys it had last, and :attr:`amiss` says so; the others go on
     being read, so that a key revoked in one of them is refused all the same.
 
     Raises (by ``start``):
@@ -88,10 +88,10 @@ class KeyFiles(Service):
         self._marks: dict[Path, _Mark | None] = {}
         self._troubles: dict[Path, str] = {}
         if health is not None:
-            health.note("API keys", lambda: self.trouble)
+            health.note("API keys", lambda: self.amiss)
 
     @property
-    def trouble(self) -> str | None:
+    def amiss(self) -> str | None:
         """Why the keys are those of before; None when they are as the files say."""
         if not self._troubles:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
 from starlette.responses import Response, StreamingResponse
@@ -21,32 +21,44 @@ LOOK_S: Final = 1.0
 def while_holding(response: Response, identity: Identity, guard: Guard, look: float = LOOK_S) -> None:
     """Has a streaming answer end once ``identity`` does not hold any more; others stay as they are."""
     if isinstance(response, StreamingResponse) and identity.auth != "none":
-        response.body_iterator = _until(response.body_iterator.__aiter__(), identity, guard, look)
+        response.body_iterator = _until(response.body_iterator, identity, guard, look)
 
 
-async def _until(body: AsyncIterator[Part], identity: Identity, guard: Guard, look: float) -> AsyncIterator[Part]:
-    next_part: asyncio.Task[Part | None] | None = None
+async def _until(body: AsyncIterable[Part], identity: Identity, guard: Guard, look: float) -> AsyncIterator[Part]:
+    # One task reads all of the body (its own time-outs and the like must not go from task to task), one part ahead of
+    # what is sent.
+    parts: asyncio.Queue[Part | None] = asyncio.Queue(1)
+    reading = asyncio.create_task(_read(body, parts), name="stream")
     try:
         while guard.holds(identity):
-            if next_part is None:
-                next_part = asyncio.ensure_future(_next(body))
-            await asyncio.wait({next_part}, timeout=look)
-            if not next_part.done():
+            try:
+                async with asyncio.timeout(look):
+                    part = await parts.get()
+            except TimeoutError:
                 continue
-            part, next_part = next_part.result(), None
-            if part is None or not guard.holds(identity):
+            if part is None:
+                await reading  # raises what the body raised
+                return
+            if not guard.holds(identity):
                 return
             yield part
     finally:
-        if next_part is not None and not next_part.done():
-            next_part.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await next_part
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+
+
+async def _read(body: AsyncIterable[Part], parts: asyncio.Queue[Part | None]) -> None:
+    """All of the body, and None after it, however it ends."""
+    try:
+        async for part in body:
+            await parts.put(part)
+    except asyncio.CancelledError:
         close = getattr(body, "aclose", None)
         if close is not None:
             await close()
-
-
-async def _next(body: AsyncIterator[Part]) -> Part | None:
-    """The next part; None at the end. (A task is no place to raise StopAsyncIteration in.)"""
-    return await anext(body, None)
+        raise
+    except Exception:
+        await parts.put(None)
+        raise
+    await parts.put(None)

@@ -47,7 +47,7 @@ class TokenReviews:
         self, settings: ReviewBy, *, health: Health | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.settings = settings
-        self.trouble: str | None = None
+        self.amiss: str | None = None
         self.asked = 0
         self._token_file = Path(settings.tokenFile or _ACCOUNT / "token")
         self._clock = clock
@@ -63,7 +63,7 @@ class TokenReviews:
             follow_redirects=False,
         )
         if health is not None:
-            health.note("Kubernetes TokenReview", lambda: self.trouble)
+            health.note("Kubernetes TokenReview", lambda: self.amiss)
 
     def known(self, token: str) -> Identity | Rejected | None:
         """What is remembered of a token."""
@@ -133,9 +133,9 @@ class TokenReviews:
             status = answer.json()["status"]
         except (ValueError, KeyError, TypeError):
             raise self._away("the API server's answer is no TokenReview") from None
-        if self.trouble is not None:
+        if self.amiss is not None:
             _log.info("the API server reviews tokens again")
-            self.trouble = None
+            self.amiss = None
         return status if isinstance(status, dict) else {}
 
     def _identity(self, token: str, status: dict[str, Any]) -> Identity:
@@ -162,9 +162,9 @@ class TokenReviews:
         )
 
     def _away(self, trouble: str) -> Rejected:
-        if trouble != self.trouble:
+        if trouble != self.amiss:
             _log.error("Kubernetes TokenReview", reason=trouble)
-            self.trouble = trouble
+            self.amiss = trouble
         return Rejected(
             "unavailable", "the API server can't be asked about this token now", log=trouble, retry_after=_RETRY_S
         )
