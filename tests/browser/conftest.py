@@ -7,16 +7,22 @@ have loops of their own: so all of this lives as long as this folder's tests, an
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from tests.browser.guarded_gateway import GuardedGateway
 from tests.browser.shop_stack import Shop
 from tests.browser.visitor import Visitor
 
 from servers.browser import find_chromium
 from servers.need import require
 from servers.redis import RedisServer
+
+#: Milliseconds that a page gets to show what is expected: on a busy machine two seconds become ten.
+_PATIENCE_MS = 20_000
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @pytest.fixture(scope="package")
@@ -43,12 +49,34 @@ def shop(redis7_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def visitor(browser: Browser, shop: Shop) -> Iterator[Visitor]:
     """Somebody with the dashboard before him. At the end nothing may have failed behind his back."""
+    with _visit(browser, shop.url) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def guarded(shop: Shop, tmp_path: Path) -> Iterator[GuardedGateway]:
+    """Another gateway before the same queues, which asks for API keys."""
+    with GuardedGateway(shop, tmp_path) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def guest(browser: Browser, guarded: GuardedGateway) -> Iterator[Visitor]:
+    """Somebody before the gateway that asks for keys."""
+    with _visit(browser, guarded.url) as visitor:
+        yield visitor
+
+
+@contextmanager
+def _visit(browser: Browser, url: str) -> Iterator[Visitor]:
     context: BrowserContext = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
-    context.set_default_timeout(15_000)
-    visitor = Visitor(context.new_page(), shop.url)
-    yield visitor
-    visitor.check()
-    context.close()
+    context.set_default_timeout(_PATIENCE_MS)
+    visitor = Visitor(context.new_page(), url)
+    try:
+        yield visitor
+        visitor.check()
+    finally:
+        context.close()
 
 
 @pytest.fixture

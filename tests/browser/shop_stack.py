@@ -15,8 +15,8 @@ from typing import Any, Self
 import httpx
 
 _MANIFESTS = Path(__file__).parent / "shop"
-_ENV = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
-_START_S = 60.0
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
+START_S = 60.0
 
 
 class Shop:
@@ -34,14 +34,14 @@ class Shop:
         command = [sys.executable, "-m", "laneway", "up", "-f", str(_MANIFESTS), "--redis", self.redis, "--port", "0"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, "--log-format", "json"], cwd=self.folder, env=_ENV, stdout=log, stderr=log
+                [*command, "--log-format", "json"], cwd=self.folder, env=ENV, stdout=log, stderr=log
             )
         try:
-            until(lambda: "worker ready" in self._log.read_text() or self._over(), "a worker", _START_S)
+            until(lambda: "worker ready" in self._log.read_text() or self._over(), "a worker", START_S)
             url = json.loads((self.folder / ".laneway" / "up.json").read_text())["gateway"]
             self.client = httpx.Client(base_url=f"{url}/api/v1/queues", timeout=20)
             self.url = url
-            until(self._answers, "the gateway", _START_S)
+            until(self._answers, "the gateway", START_S)
         except BaseException:
             self.__exit__()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from playwright.sync_api import Route, expect
-from tests.browser.shop_stack import Shop
+from tests.browser.shop_stack import Shop, until
 from tests.browser.visitor import Visitor
 
 LIVE = re.compile("^Live")
@@ -31,7 +31,13 @@ def test_paused_nothing_moves_and_resumed_it_catches_up(visitor: Visitor, shop: 
     id = shop.submit("nothing", queue="depot", tenant="later")
     shown = page.locator(".chips button", has_text="queued").locator(".num")
     before = shown.inner_text()
-    page.wait_for_timeout(1_500)  # (that nothing happens can only be waited for: the gateway tells numbers each second)
+    told = {shop.client.get("/depot/stats").json()["at"]}
+
+    def told_again() -> bool:
+        told.add(shop.client.get("/depot/stats").json()["at"])
+        return len(told) > 3  # so often would the stream have brought new numbers
+
+    until(told_again, "the gateway to look at the queue again")
     assert shown.inner_text() == before
     expect(visitor.row(visitor.short(id))).to_have_count(0)
     page.keyboard.press("p")
