@@ -1,7 +1,7 @@
 -- revise: waiting tasks get another lane, another priority, or another time to run at.
 -- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
--- ARGV: conf, lane's number or '', priority or '', due (ms since 1970; what is past means now) or '', what the record
---   must be (as version_of packs it) or '', id...
+-- ARGV: conf, lane's number or '', priority or '', due (ms since 1970, or a + and ms from now; what is past means now)
+--   or '', what the record must be (as version_of packs it) or '', id...
 -- RETURNS: {'ok', now, code per id: revised, same (there is nothing to change), changed (it is not as it must be), unknown,
 --   lane removed, or the name of the state in which it can't be revised}
 -- IDEMPOTENT: yes; the second time the code is same (or changed, where something was expected)
@@ -13,6 +13,7 @@
 local stop = load_conf(ARGV[1])
 if stop then return stop end
 local to_lane, to_prio, to_due, expected = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+if sub(ARGV[4], 1, 1) == '+' then to_due = now + tonumber(sub(ARGV[4], 2)) end
 local ids = {unpack(ARGV, 6)}
 local envelopes, records = hash_many(TASKS, ids), hash_many(RECORDS, ids)
 local NAMES = {

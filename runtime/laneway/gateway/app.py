@@ -88,6 +88,8 @@ class Gateway:
         for collector in (self.http, self.queues, self.tasks, HealthCollector(health)):
             registry.register(collector)
         self.fronts: dict[str, QueueFront] = {}
+        #: Every route of the API, once the application is built.
+        self.rows: list[Row] = []
         for name, store in stores.items():
             watch = QueueWatch(name, store, self.queues, interval=watch_interval, health=health)
             self.fronts[name] = QueueFront(
@@ -223,7 +225,7 @@ def _routes(gateway: Gateway) -> list[Route]:
         known = identity_of(request).can(Permission.LOOKUP)
         return json_response(index if known else public_index, headers={"Vary": "Accept"})
 
-    rows = [
+    rows = gateway.rows = [
         *_rows(gateway),
         Row("GET", "/openapi.json", openapi, "", _OPENAPI),
         Row("GET", "/", root, "", _INDEX),

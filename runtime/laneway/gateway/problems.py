@@ -73,6 +73,24 @@ _TYPES = (
     ),
     ProblemType("already-ended", 409, "The task has ended already", "There is nothing left to cancel."),
     ProblemType(
+        "not-retryable",
+        409,
+        "The task can't be retried as it is",
+        "`detail` says in which state it is; scheduled, dead, cancelled and expired tasks can be retried.",
+    ),
+    ProblemType(
+        "not-waiting",
+        409,
+        "The task does not wait any more",
+        "`detail` says in which state it is; queued, parked and scheduled tasks can be changed.",
+    ),
+    ProblemType(
+        "precondition-failed",
+        412,
+        "The task is not as If-Match says",
+        "Look at it again, and send its ETag of now if the change is still wanted.",
+    ),
+    ProblemType(
         "body-too-large",
         413,
         "The body is over the limit",

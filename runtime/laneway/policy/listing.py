@@ -61,7 +61,7 @@ def sort_of(text: str, wanted: Filter) -> Sort:
 
 def check_sort(sort: Sort, wanted: Filter) -> None:
     """Raises ValueError when a list of these states can't be had in this order, saying which orders are possible."""
-    if sort is Sort.STATES:
+    if sort in (Sort.STATES, Sort.OLDEST):
         return
     states, words = _POSSIBLE[sort]
     if wanted.states and states.issuperset(wanted.states):
@@ -100,7 +100,7 @@ def stretches(wanted: Filter, sort: Sort, config: QueueConfig) -> list[Stretch]:
         elif state in HELD:
             found.append(Stretch(state.label, "held", (state,)))
         elif state.final:
-            found.append(_ended((state,), wanted, Sort.ENDED_LAST))
+            found.append(_ended((state,), wanted, Sort.ENDED if sort is Sort.OLDEST else Sort.ENDED_LAST))
     return found
 
 

@@ -16,11 +16,12 @@ from laneway.model.record import Record
 
 class Revision(msgspec.Struct, frozen=True):
     """What is to change; None stays as it is. ``lane`` is a lane's number; ``due_ms`` is when to run, in ms since 1970
-    (a time that is past: now)."""
+    (a time that is past: now), or with ``delay_ms`` so long from now, by the store's clock."""
 
     lane: int | None = None
     priority: int | None = None
     due_ms: float | None = None
+    delay_ms: float | None = None
 
 
 class Seen(Protocol):

@@ -28,9 +28,11 @@ BUDGET = 0.025
 
 
 class Sort(StrEnum):
-    """The order of a list. STATES: by state, and within each by that state's own order."""
+    """The order of a list. STATES: by state, and within each by that state's own order (of those that have ended, the
+    newest first); OLDEST: the same with the oldest first."""
 
     STATES = "states"
+    OLDEST = "oldest"
     NEXT = "next"
     DUE = "due"
     ENDED = "ended"

@@ -37,6 +37,8 @@ class MemoryActions:
     async def revise(self, ids: Sequence[bytes], change: Revision, seen: Seen | None = None) -> list[str]:
         """Another lane, priority or time."""
         step = self._step()
+        if change.delay_ms is not None:
+            change = Revision(change.lane, change.priority, step.now + change.delay_ms)
         codes: dict[bytes, str] = {}
         changes: list[_Change] = []
         for id in ids:

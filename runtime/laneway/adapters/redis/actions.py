@@ -38,7 +38,8 @@ class RedisActions:
     async def revise(self, ids: Sequence[bytes], change: Revision, seen: Seen | None = None) -> list[str]:
         """Another lane, priority or time."""
         expected = b"" if seen is None else version_of(seen)
-        said = ["" if part is None else part for part in (change.lane, change.priority, change.due_ms)]
+        due: str | float | None = change.due_ms if change.delay_ms is None else f"+{change.delay_ms!r}"
+        said = ["" if part is None else part for part in (change.lane, change.priority, due)]
         codes: list[str] = []
         for i in range(0, len(ids), _CHUNK):
             reply = await self._call("revise", *said, expected, *ids[i : i + _CHUNK])
