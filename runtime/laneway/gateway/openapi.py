@@ -18,11 +18,13 @@ from laneway.gateway.routing import ON_QUEUE, Content, Header, Row
 _REF = "#/components/schemas/{name}"
 #: What a request on a queue may be told by whoever checks its credential.
 _REFUSALS = ("unauthenticated", "forbidden", "too-many-failures", "auth-unavailable")
-_TAGS = {
+#: What the routes are about.
+TAGS = {
     "tasks": "submit tasks, look at them, change them",
     "dead letters": "tasks whose attempts are used up",
     "queues": "queues, their lanes and their workers",
     "statistics": "numbers over time, and what happens",
+    "access": "who asks, and what he may do",
     "operation": "for those who run the gateway",
 }
 _IF_NONE_MATCH = Header("If-None-Match", "an ETag of before: 304 when nothing has changed since")
@@ -59,7 +61,7 @@ def build_openapi(
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items() if name in used],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in components.items() if name not in queries},
