@@ -13,11 +13,12 @@ import pytest
 from tests.secured import KAFKA_USERS, kafka_as
 
 from laneway.adapters.kafka.admin import TopicAdmin
+from laneway.adapters.kafka.feed import KafkaFeed
 from laneway.adapters.kafka.publisher import Publisher, Sent
 from laneway.adapters.kafka.reader import PartitionReader
 from laneway.errors import ConfigError, Unavailable
 from laneway.model.servers import KafkaServer as Address
-from laneway.model.topics import TopicSpec
+from laneway.model.topics import Topics, TopicSpec
 from servers.certificates import Authority
 from servers.kafka import KafkaServer
 from servers.kafka_secure import Secure
@@ -84,6 +85,7 @@ async def test_topics_are_made_by_the_operator_and_used_by_the_runtime(
                 break
     assert values == [b"task"]
     await reader.commit()
+    assert await KafkaFeed(runtime, Topics(name, name, name)).latest(5) == [b"task"]
     await operator.delete([name])
     assert await operator.describe([name]) == {}
 

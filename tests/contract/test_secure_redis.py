@@ -6,10 +6,12 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.secured import OPERATOR_PASSWORD, RUNTIME_PASSWORD, allow, redis_as, redis_commands, redis_user
 
@@ -17,7 +19,9 @@ from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.scripts import lua_root
 from laneway.errors import ConfigError, OutcomeUnknown, ServerRefused, Unavailable
 from laneway.model.config import QueueConfig
+from laneway.model.events import EVENT_SCHEMA, START, Event
 from laneway.model.servers import RedisServer as Address
+from laneway.ports.history import FINE, Count, LaneSize, LaneTimes, Sizes
 from laneway.submit import NewTask, Submitter
 from servers.certificates import Authority
 from servers.redis import RedisServer
@@ -62,7 +66,15 @@ async def test_a_store_works_over_tls_as_the_docs_user(secure_redis: RedisServer
         assert view is not None
         assert (await store.stats()).counts["queued"] == 1
         assert await store.wait_ended(got.id, 0.05) is None
-        await store.append_log("events", [b"one"], 10)
+        event = Event(EVENT_SCHEMA, "q", "submitted", 1, "1-0", [])
+        await store.append_log("events", [msgspec.json.encode(event)], 10)
+        assert len(await store.events.latest(5)) == 1
+        async with aclosing(store.events.read(START)) as batches:
+            assert len(await anext(batches)) == 1
+        await store.history.tally(b"1-0", [Count(0, "submitted", "default", 1)])
+        await store.history.sample(Sizes(0, 0, 0, 0, 0, 0, [LaneSize("default", 0, 0)]))
+        await store.history.observe([LaneTimes("default", [1.0, 2.0], [])])
+        assert len(await store.history.read(FINE, 0, 10)) == 1
         assert await store.outbox(10)
         assert (await operator.stats()).counts["submitted"] == 1
         assert await operator.check_server() == []
@@ -113,7 +125,7 @@ def test_the_docs_name_each_command_of_the_scripts_and_no_other() -> None:
     }
     connection = {"auth", "hello", "ping", "select", "info", "wait"}
     scripts = {"eval", "evalsha", "script|exists", "script|load"}
-    by_stores = {"blpop", "subscribe", "unsubscribe", "xrange", "zrevrange"}
+    by_stores = {"blpop", "subscribe", "unsubscribe", "xrange", "xread", "xrevrange", "zrevrange"}
     assert redis_commands("runtime") == found | connection | scripts | by_stores
     assert redis_commands("operator") == found | connection | scripts | {"scan", "unlink", "config|get"}
 
