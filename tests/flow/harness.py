@@ -246,11 +246,17 @@ class Flow:
 
     async def poller(self, *, redis: str | None = None, kafka: str | None = None, metrics: bool = False) -> Member:
         """A poller process, ready. ``metrics``: it serves them."""
-        port = free_port() if metrics else 0
-        command = [*_role("poller"), "--queue", self.queue, "--log-format", "json", "--metrics-port", str(port)]
-        member = await self._start("poller", command, self._servers(redis, kafka), port)
+        member = await self.start_poller(redis=redis, kafka=kafka, metrics=metrics)
         await self._said(member, "poller ready")
         return member
+
+    async def start_poller(
+        self, *, redis: str | None = None, kafka: str | None = None, metrics: bool = False
+    ) -> Member:
+        """As :meth:`poller`, without waiting for anything."""
+        port = free_port() if metrics else 0
+        command = [*_role("poller"), "--queue", self.queue, "--log-format", "json", "--metrics-port", str(port)]
+        return await self._start("poller", command, self._servers(redis, kafka), port)
 
     async def gateway(self, port: int | None = None) -> Member:
         """A gateway process that listens."""

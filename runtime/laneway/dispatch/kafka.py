@@ -22,7 +22,8 @@ _COMMIT_EVERY = 5.0
 
 class KafkaSource:
     """``decode`` turns a record's value into its addressee and tasks, or raises ValueError: such a record is passed
-    over and counted with its reason, and never blocks the partition."""
+    over and counted with its reason, and never blocks the partition. ``on_wait`` hears again and again why this waits
+    for Kafka, and None once it does not any more."""
 
     mode = "kafka"
 
@@ -34,9 +35,11 @@ class KafkaSource:
         *,
         batch: int = 200,
         on_corrupt: Callable[[str], None] | None = None,
+        on_wait: Callable[[str | None], None] = lambda why: None,
     ) -> None:
         self._store, self._reader, self._decode, self._batch = store, reader, decode, batch
         self._on_corrupt = on_corrupt
+        self._on_wait = on_wait
         self._inc = b""
         self._inbox: deque[Claimed] = deque()
         self._starting: list[Claimed] = []
@@ -51,9 +54,12 @@ class KafkaSource:
         pause = 0.1
         while True:
             try:
-                return await self._reader.count()
+                count = await self._reader.count()
+                self._on_wait(None)
+                return count
             except LanewayError as error:
                 log.warning("waiting for kafka", error=str(error))
+                self._on_wait(str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
@@ -67,9 +73,11 @@ class KafkaSource:
             try:
                 # Only when the position is known are slots announced: what is dispatched from then on is read.
                 await self._reader.seek_to_end(partition)
+                self._on_wait(None)
                 break
             except LanewayError as error:
                 log.warning("waiting for kafka", error=str(error))
+                self._on_wait(str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
         self._pump = asyncio.create_task(self._read(), name="laneway-kafka")
@@ -79,6 +87,7 @@ class KafkaSource:
         while True:
             try:
                 async for values in self._reader.records():
+                    self._on_wait(None)
                     for value in values:
                         self._receive(value)
                     self._news()
@@ -88,6 +97,7 @@ class KafkaSource:
                         self._commit_soon()
             except LanewayError as error:
                 log.warning("reading from kafka failed, going on", error=str(error))
+                self._on_wait(str(error))
                 await asyncio.sleep(0.5)
 
     def _commit_soon(self) -> None:

@@ -18,7 +18,6 @@ from laneway.execute.deadlines import Deadlines
 from laneway.execute.isolation import Isolation
 from laneway.execute.notes import Scribe
 from laneway.execute.run import NEVER, Asked, Decided, Middleware, Run, RunObservation, TaskDefaults, wall_ms
-from laneway.execute.spans import RunSpans
 from laneway.execute.threads import ThreadCrew
 from laneway.execute.verdicts import BadArguments, StaleLease, Verdicts
 from laneway.execute.wire import Request
@@ -56,7 +55,7 @@ class Executor:
       ``kill_after`` seconds, SIGKILL. One in a thread can't be interrupted: its context's ``cancelled`` is set, and
       like an async handler that swallows the cancellation it keeps its slot until it returns, and is settled then.
     * ``make_context`` turns a ContextData into what handlers get; ``observe`` hears of every attempt that was settled.
-    * ``spans`` makes the spans of attempts whose trace is recorded.
+    * ``linger`` (s) is what child processes get at the end for what they still have to send.
     * ``scribe`` writes down what handlers tell of themselves: progress, checkpoints, log lines. It is this one's own.
     * ``max_result`` (bytes) bounds an encoded result.
     * ``rand`` gives the jitter of backoffs and ``clock_ms`` the time (ms since 1970) that contexts and errors show:
@@ -80,7 +79,7 @@ class Executor:
         make_context: ContextFactory | None = None,
         state: Any = None,
         observe: Callable[[RunObservation], None] | None = None,
-        spans: RunSpans | None = None,
+        linger: float = 0.0,
         scribe: Scribe | None = None,
         defaults: TaskDefaults = TaskDefaults(),  # noqa: B008  (frozen)
         max_result: int = MAX_RESULT,
@@ -108,7 +107,7 @@ class Executor:
         self._make_context = make_context
         self._state = state
         self._observe = observe
-        self._spans = spans
+        self._linger = linger
         self._scribe = scribe
         self._defaults = defaults
         self._max_result = max_result
@@ -319,8 +318,6 @@ class Executor:
                 if deadline < self._deadlines.next:
                     self._deadlines.note(deadline)
         set_scope(run)
-        if self._spans is not None:
-            self._spans.begin(run)
         return True
 
     def _begin_in_child(self, run: Run) -> None:
@@ -378,8 +375,6 @@ class Executor:
         request = run.request(lane, self._worker, self._defaults, self._max_result)
         run.scribe = self._scribe
         request.saved, request.notes = run.saved, self._scribe is not None
-        if self._spans is not None:
-            request.trace = self._spans.traceparent(run)
         return request
 
     def _context(self, run: Run, arguments: dict[str, Any]) -> ContextData:
@@ -403,8 +398,6 @@ class Executor:
             del runs[run.id]
         else:
             self._lost.remove(run)
-        if self._spans is not None and run.span is not None:
-            self._spans.end(run, decision)
         if run.book is not None and self._scribe is not None:
             self._scribe.forget(run.book)
         if decision is None:
@@ -480,8 +473,7 @@ class Executor:
         self._process_slots = asyncio.Semaphore(self._processes)
         self._isolation: Isolation | None = None
         if self._app_path is not None:
-            linger = 2.0 if self._spans is not None else 0.0
-            self._isolation = Isolation(self._app_path, self._context_path, self._processes, loop, linger)
+            self._isolation = Isolation(self._app_path, self._context_path, self._processes, loop, self._linger)
         return loop
 
     def _all_runs(self) -> Iterable[Run]:

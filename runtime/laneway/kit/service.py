@@ -21,7 +21,8 @@ class Service:
     after a pause that doubles (with jitter) from ``first_pause`` up to ``longest_pause`` seconds; it starts
     anew once a run has made progress for ``longest_pause``. A run that returns ends the service. ``run``
     calls :meth:`touch` whenever it gets somewhere, idle turns included; a loop that keeps breaking makes no
-    progress, so health sees it as well.
+    progress, so health sees it as well. ``trouble`` says what keeps it from its work now, a server that is away say:
+    health answers mention it, and stay what they are, since no restart would help.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Service:
         self.name = name
         self.grace = grace
         self.mark = Mark(name, allowed_silence, clock)
+        self.trouble: str | None = None
         self._health = health
         self._allowed_silence = allowed_silence
         self._first_pause = first_pause
@@ -83,6 +85,7 @@ class Service:
             return
         if self._health is not None:
             self.mark = self._health.watch(self.name, self._allowed_silence)
+            self._health.note(self.name, lambda: self.trouble)
         self._state = "started"
         self.touch()
         self._task = asyncio.create_task(self._supervise(), name=self.name)
@@ -177,6 +180,7 @@ class Service:
         except Exception:
             _log.exception("stopping failed", service=self.name)
         finally:
+            self.trouble = None
             if self._health is not None:
                 self._health.unwatch(self.name)
             self._state = "stopped"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from laneway.adapters.redis import RedisStore
@@ -17,8 +18,9 @@ from laneway.execute.executor import Executor
 from laneway.execute.notes import Scribe
 from laneway.execute.recycle import RecycleLimits, resident_bytes, why_recycle
 from laneway.execute.run import TaskDefaults
-from laneway.execute.teller import Teller
 from laneway.execute.spans import RunSpans
+from laneway.execute.teller import Teller
+from laneway.execute.traced import TracedExecutor
 from laneway.execute.worker import Worker, WorkerSettings
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger, setup_logging
@@ -65,8 +67,10 @@ def make_source(
     store: RedisStore,
     kafka: KafkaServer | str | None,
     on_corrupt: Callable[[str], None] | None = None,
+    on_wait: Callable[[str | None], None] = lambda why: None,
 ) -> Source:
-    """Where the worker's tasks come from, by what the queue says. ``on_corrupt`` hears why a record was set aside.
+    """Where the worker's tasks come from, by what the queue says. ``on_corrupt`` hears why a record was set aside,
+    ``on_wait`` why Kafka is waited for.
 
     Raises:
         ConfigError: the queue dispatches by Kafka, and no broker was named.
@@ -81,7 +85,7 @@ def make_source(
 
     topics = Topics.of(store.namespace, store.queue)
     reader = PartitionReader(kafka, topics.tasks, f"{topics.tasks}.workers")
-    return KafkaSource(store, reader, decode_record, on_corrupt=on_corrupt)
+    return KafkaSource(store, reader, decode_record, on_corrupt=on_corrupt, on_wait=on_wait)
 
 
 async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
@@ -92,6 +96,14 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
 
     def count_corrupt(reason: str) -> None:
         metrics.queue(options.queue).corrupt += 1
+
+    waiting: str | None = None
+
+    def note_wait(why: str | None) -> None:
+        nonlocal waiting
+        waiting = why
+        if why is not None:
+            worker.on_progress()  # it lives: a restart would only wait again
 
     async with AsyncExitStack() as stack:
         tracing = start_tracing("laneway-worker")
@@ -105,7 +117,7 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
             config = await configured(store, stop, health)
             if config is None:
                 return 0
-            source = make_source(config, store, options.kafka, count_corrupt)
+            source = make_source(config, store, options.kafka, count_corrupt, note_wait)
         except ConfigError as error:
             return refuse(error)
         health.require("worker", lambda: "starting")
@@ -114,9 +126,11 @@ async def _work(options: WorkerOptions, app: App, stop: Stop) -> int:
         worker = build_worker(
             options, app, store, source, new_store, metrics=metrics, state=state, config=config, tracing=tracing
         )
-        worker.on_progress = health.watch("worker", 15.0).touch
         if any(task.kind is HandlerKind.PROCESS for task in app.tasks.values()):
             await worker.executor.prepare()
+        worker.on_progress = health.watch("worker", 15.0).touch
+        if source.mode == "kafka":
+            health.require("kafka", lambda: f"waits for Kafka: {waiting}" if waiting else None)
         health.require("lease", lambda: None if worker.view()["lease_fresh"] else "the lease is not fresh")
         try:
             await worker.start()
@@ -181,7 +195,8 @@ def build_worker(
     scribe = Scribe(store.notes, lambda: worker.incarnation, logs=options.task_logs)
 
     def make_executor(**callbacks: Any) -> Executor:
-        return Executor(
+        make: Callable[..., Executor] = Executor if spans is None else partial(TracedExecutor, spans=spans)
+        return make(
             app.tasks,
             lane_name=lane_name,
             threads=options.threads,
@@ -191,7 +206,6 @@ def build_worker(
             make_context=app.context_factory(extend),
             state=state,
             observe=observer,
-            spans=spans,
             scribe=scribe,
             defaults=TaskDefaults(config.max_attempts, config.backoff),
             **callbacks,

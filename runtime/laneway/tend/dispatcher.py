@@ -53,6 +53,8 @@ class Dispatcher(Service):
             try:
                 got = await self._store.dispatch(_BATCH)
                 self.touch()
+                if not self._away:
+                    self.trouble = None
                 if got.tasks:
                     await self._publish_soon(got.tasks)
                     if self._on_batch:
@@ -63,6 +65,7 @@ class Dispatcher(Service):
                     wait = _SLOW_POLL if got.again_ms < 0 else min(_SLOW_POLL, got.again_ms / 1000)
                     await self._store.wait_work(max(wait, 0.005))
             except LanewayError as error:
+                self.trouble = str(error)
                 _log.warning("can't dispatch now", error=str(error))
                 await self.pause(0.5)
 
@@ -95,6 +98,7 @@ class Dispatcher(Service):
             if lost:
                 # What was perhaps published all the same comes with a fence that is stale by then, and is dropped.
                 self._away += 1
+                self.trouble = "Kafka has not taken tasks; they went back to their lanes"
                 returned = await self._store.release(lost)
                 _log.warning("kafka has not taken tasks; they went back", failed=len(lost), returned=returned)
         except LanewayError as error:

@@ -34,7 +34,9 @@ class Janitor(Service):
                 if turn % _SWEEP_EVERY == 0:
                     await self._sweep()
                 turn += 1
+                self.trouble = None
             except LanewayError as error:
+                self.trouble = str(error)
                 _log.warning("can't tidy now", error=str(error))
 
     async def _trim(self) -> None:

@@ -29,6 +29,7 @@ class Promoter(Service):
             try:
                 got = await self._store.promote(_PAGE)
                 self.touch()
+                self.trouble = None
                 self._counts.promoted += got.promoted
                 self._counts.expired += got.expired
                 if got.promoted + got.expired >= _PAGE:
@@ -37,5 +38,6 @@ class Promoter(Service):
                 # (a blocking pop with 0 would wait for ever)
                 await self._store.wait_tend(max(wait, 0.005))
             except LanewayError as error:
+                self.trouble = str(error)
                 _log.warning("can't promote now", error=str(error))
                 await self.pause(0.5)

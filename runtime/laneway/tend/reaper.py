@@ -31,6 +31,7 @@ class Reaper(Service):
                 while not self.stopping:
                     got = await self._store.reap(_GAP_MS, _PAGE)
                     self.touch()
+                    self.trouble = None
                     if got.workers or got.returned or got.overdue:
                         self._counts.workers_lost += got.workers
                         self._counts.taken_from_dead += got.returned
@@ -39,5 +40,6 @@ class Reaper(Service):
                     if not got.more:
                         break
             except LanewayError as error:
+                self.trouble = str(error)
                 _log.warning("can't reap now", error=str(error))
                 await self.pause(0.5)

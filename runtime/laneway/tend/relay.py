@@ -97,10 +97,12 @@ class Relay(Service):
             try:
                 moved = await self._round()
                 self.touch()
+                self.trouble = None
                 await self.pause(0 if moved >= _BATCH else _IDLE)
             except LanewayError as error:
                 self.leading = False
                 # The entries stay where they are; the outbox counts their bytes and slows submissions in the end.
+                self.trouble = f"the log can't take events: {error}"
                 _log.warning("the log can't take events now", error=str(error))
                 self.touch()
                 await self.pause(1.0)
