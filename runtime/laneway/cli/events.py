@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
@@ -62,8 +63,10 @@ def events(
             for event in found[-limit:]:
                 _tell(session, event)
             return Exit.OK
-        async for event in session.client.events(kinds=kinds, lane=lane, task=task, after=after):
-            _tell(session, event)
+        stream = session.client.events(kinds=kinds, lane=lane, task=task, after=after)
+        async with aclosing(stream):
+            async for event in stream:
+                _tell(session, event)
         return Exit.OK
 
     try:

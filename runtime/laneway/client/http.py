@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -335,22 +336,22 @@ class HttpClient:
         after: str | None = None,
         stats: bool = False,
         patience: float | None = None,
-    ) -> AsyncIterator[a.Event]:
+    ) -> AsyncGenerator[a.Event, None]:
         """What happens in the queue, as it happens, without end; the first are those after position ``after`` (None:
         now). A broken connection is made anew where it broke off, for up to ``patience`` seconds at a stretch (None:
         without end). ``stats``: also the queue's numbers, once a second, as events of that kind with them in ``raw``.
         """
         query = {"kinds": ",".join(kinds) or None, "lane": lane, "task": task, "stats": None if stats else "0"}
-        async for sent in follow(self.caller, self.path("events"), query, after, patience=patience):
-            try:
-                raw = msgspec.json.decode(sent.data)
-            except msgspec.MsgspecError as error:
-                raise LanewayError(f"an event of {self.url} is no JSON: {error}") from error
-            event = read_answer(
-                {"kind": sent.event, **raw} if sent.event != "stats" else raw | {"kind": "stats"}, a.Event
-            )
-            event.position = sent.id
-            yield event
+        stream = follow(self.caller, self.path("events"), query, after, patience=patience)
+        async with aclosing(stream):  # an abandoned stream would stay open until it is collected
+            async for sent in stream:
+                try:
+                    raw = msgspec.json.decode(sent.data)
+                except msgspec.MsgspecError as error:
+                    raise LanewayError(f"an event of {self.url} is no JSON: {error}") from error
+                event = read_answer({**raw, "kind": sent.event}, a.Event)
+                event.position = sent.id
+                yield event
 
     async def recent_events(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class EventParser:
 
 async def follow(
     caller: Caller, path: str, query: Mapping[str, Any], last_id: str | None, *, patience: float | None
-) -> AsyncIterator[Sent]:
+) -> AsyncGenerator[Sent, None]:
     """The events of a stream without end. A connection that breaks is made anew, and resumes after the last event.
 
     ``patience``: how long the gateway may be away at a stretch (s); None: as long as it takes.
