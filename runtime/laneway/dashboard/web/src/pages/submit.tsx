@@ -51,7 +51,7 @@ export function Submit({ queue }: { queue: string }) {
     setErrors([]);
     let body: Record<string, unknown>;
     try {
-      body = { type, payload: byFields ? payloadOf(fields, texts) : objectOf(json), ...extraOf(extra) };
+      body = { type, payload: byFields ? payloadOf(fields, texts) : objectOf(json), ...(chosen?.lane ? { lane: chosen.lane } : {}), ...extraOf(extra) };
     } catch (error) {
       if (!(error instanceof FieldFault)) throw error;
       setErrors([{ field: error.field === "payload" ? "payload" : byFields && error.field in texts ? `payload.${error.field}` : error.field, message: error.message }]);
