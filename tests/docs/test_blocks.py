@@ -18,10 +18,12 @@ from laneway.adapters.redis import RedisStore
 from laneway.client import App
 from laneway.dispatch.direct import DirectSource
 from laneway.execute.executor import Executor
+from laneway.execute.notes import Scribe
 from laneway.execute.worker import Worker, WorkerSettings
 from laneway.model.config import LaneConfig, QueueConfig
 from laneway.model.task import TaskDef
 from laneway.settle.buffer import OutcomeBuffer
+from laneway.tend.promoter import Promoter
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {
@@ -29,6 +31,8 @@ PAGES = {
     "tutorial.md": "minimal",
     "reference/sdk.md": "photos",
     "explanation/concepts.md": "accounts",
+    "how-to/read-a-tasks-logs.md": "pictures",
+    "how-to/save-progress.md": "imports",
     "how-to/test-your-tasks.md": "shop",
 }
 LANES = tuple(LaneConfig(n=n, name=name) for n, name in enumerate(("high", "default", "low"), 1))
@@ -64,13 +68,14 @@ class PageTasks(Mapping[str, TaskDef]):
 
 @asynccontextmanager
 async def working(url: str, queue: str, names: dict[str, Any]) -> AsyncIterator[None]:
-    """A configured queue and a worker for it."""
+    """A configured queue, a worker for it, and what lets its retries come."""
     store = RedisStore(url, queue)
     await store.configure(QueueConfig(lanes=LANES, default_lane="default"), {}, expected="")
 
     def make_executor(**callbacks: Any) -> Executor:
         context = App("worker").context_factory(_still_held)
-        return Executor(PageTasks(names), lane_name=str, make_context=context, **callbacks)
+        scribe = Scribe(store.notes, lambda: worker.incarnation)
+        return Executor(PageTasks(names), lane_name=str, make_context=context, scribe=scribe, **callbacks)
 
     worker = Worker(
         store,
@@ -80,10 +85,13 @@ async def working(url: str, queue: str, names: dict[str, Any]) -> AsyncIterator[
         OutcomeBuffer(),
         WorkerSettings(name="docs", drain=1),
     )
+    promoter = Promoter(store)
     await worker.start()
+    await promoter.start()
     try:
         yield
     finally:
+        await promoter.stop()
         await worker.stop()
         await store.close()
 

@@ -17,6 +17,7 @@ from laneway.errors import (
     UnknownTask,
 )
 from laneway.kit.ids import id_bytes, id_text
+from laneway.model.notes import LogPage, Progress
 from laneway.model.record import AttemptError
 from laneway.model.states import State
 from laneway.ports.store import TaskStore, TaskView
@@ -131,6 +132,20 @@ class Handle(Generic[R_co]):
                     f"task {self.id} has not ended after {timeout:g} s; it is {view.state.label} and goes on",
                     self.id,
                 )
+
+    async def progress(self) -> Progress | None:
+        """How far the task is, as its handler said last (``fraction``, ``message``, ``at`` in ms since 1970); None when
+        it has said nothing, or is not kept any more."""
+        store = await self._app.store()
+        (progress,) = await store.notes.progress([self._raw])
+        return progress
+
+    async def logs(self, after: int = 0) -> LogPage:
+        """The last lines that the task's handler logged, those with a number greater than ``after``: ``page.lines``
+        (``n``, ``at``, ``attempt``, ``level``, ``message``). ``page.next`` is the ``after`` for those that come later;
+        ``page.truncated`` says that older lines gave way."""
+        store = await self._app.store()
+        return await store.notes.logs(self._raw, after)
 
     async def cancel(self) -> CancelAnswer:
         """Asks that the task be not done. ``cancelled``: it had not started, and never will. ``requested``:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from laneway.client.handle import CancelAnswer, Handle, TaskStatus
 from laneway.client.task import Call
 from laneway.errors import ConfigError, LanewayError
+from laneway.model.notes import LogPage, Progress
 
 if TYPE_CHECKING:
     from laneway.client.app import App
@@ -92,6 +93,14 @@ class SyncHandle(Generic[R_co]):
     def result(self, timeout: float | None = None) -> R_co:
         """As :meth:`Handle.result`."""
         return self._loop.run(self._handle.result(timeout))
+
+    def progress(self) -> Progress | None:
+        """As :meth:`Handle.progress`."""
+        return self._loop.run(self._handle.progress())
+
+    def logs(self, after: int = 0) -> LogPage:
+        """As :meth:`Handle.logs`."""
+        return self._loop.run(self._handle.logs(after))
 
     def cancel(self) -> CancelAnswer:
         """As :meth:`Handle.cancel`."""
