@@ -55,6 +55,14 @@ def test_the_wheel_holds_every_script(wheel: zipfile.ZipFile) -> None:
     assert packed == sources
 
 
+def test_the_wheel_holds_the_dashboard_as_built_and_not_its_sources(wheel: zipfile.ZipFile) -> None:
+    static = ROOT / "runtime" / "laneway" / "dashboard" / "static"
+    built = {f"laneway/dashboard/static/{path.relative_to(static).as_posix()}" for path in static.rglob("*.*")}
+    packed = {name for name in wheel.namelist() if name.startswith("laneway/dashboard/")}
+    assert built and built <= packed
+    assert {name for name in packed - built if not name.endswith(".py")} == set()
+
+
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert tops == {"laneway", "laneway_operator", "laneway-0.1.0.dist-info"}
