@@ -104,6 +104,7 @@ class _Lane:
         "arrivals",
         "held",
         "hold",
+        "leaving",
         "limit",
         "rate",
         "share",
@@ -122,7 +123,7 @@ class _Lane:
         self.limit = 0.0 if paused or load.paused else (float(load.max_running) or math.inf)
         self.rate = load.dispatch_rate or math.inf
         self.share = slots * load.share / 100
-        self.started = self.spare = self.wanted = 0.0
+        self.started = self.spare = self.wanted = self.leaving = 0.0
         self.target = load.queued + 1.0
 
     @property
@@ -130,11 +131,16 @@ class _Lane:
         """How many tasks, the new one included, could have started."""
         return self.started + self.spare
 
-    def free(self, step: float) -> float:
-        """Gives back the slots of tasks that end in a step."""
-        ended = self.held * min(1.0, step / self.hold)
-        self.held -= ended
+    def end(self, step: float) -> float:
+        """Ends tasks for a step; what they held is :attr:`leaving` until :meth:`leave`. Returns by how much."""
+        ended = min(self.held - self.leaving, self.held * step / self.hold)
+        self.leaving += ended
         return ended
+
+    def leave(self, share: float) -> None:
+        """Gives back a share of the slots that its ended tasks held."""
+        self.held -= self.leaving * share
+        self.leaving *= 1 - share
 
     def take(self, pool: float, most: float, step: float, room: float) -> tuple[float, float, float]:
         """Takes what it wants of up to ``most`` of the ``pool``, with ``room`` for so many tasks. A slot is good for
@@ -144,6 +150,8 @@ class _Lane:
         fit = max(0.0, min(pool, most, self.limit - self.held))
         tasks = min(self.wanted, fit * turns, room)
         slots = tasks / turns
+        if self.waiting > 0.5 and tasks == self.wanted:
+            slots = min(fit, math.ceil(slots))  # the last of the backlog: their slots are whole until they end
         self.wanted -= tasks
         self.started += tasks
         self.held += slots
@@ -187,9 +195,12 @@ def _started_after(load: QueueLoad) -> list[float | None]:
 def _move(lanes: Sequence[_Lane], pool: float, part: float, step: float) -> tuple[float, float]:
     """One step of the model. Returns the slots that are free at its end, and the ``part`` of the next one to come free:
     a slot is there when it is whole, so that nothing runs on the tenth of one."""
-    part += sum(lane.free(step) for lane in lanes)
-    whole = math.floor(part + _NEARLY)
-    pool, part = pool + whole, max(0.0, part - whole)
+    part += sum(lane.end(step) for lane in lanes)
+    whole = float(math.floor(part + _NEARLY))
+    if whole > 0:
+        for lane in lanes:
+            lane.leave(min(1.0, whole / part))
+        pool, part = pool + whole, max(0.0, part - whole)
     room: list[float] = []
     spare = [0.0] * len(lanes)
     for i, lane in enumerate(lanes):
