@@ -236,6 +236,8 @@ async def census(store: RedisStore, *, sizes: bool = True) -> list[str]:
                 running[field] = running.get(field, 0) + 1
         if view.state.final and view.state != State.DEAD and view.record:
             size += view.record.size
+    told = {field[:ID_BYTES] for field in await client.hkeys(key("notes"))}
+    problems += [f"{id.hex()} has notes, and is no task" for id in told if id not in tasks]
     counted = {k.decode(): int(v) for k, v in (await client.hgetall(key("running"))).items()}
     if counted != running:
         problems.append(f"running counts say {counted}, held are {running}")

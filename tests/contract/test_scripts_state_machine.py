@@ -23,6 +23,7 @@ from tests.contract.stores import FAST, RedisBench, census, envelope, error, loa
 from laneway.adapters.memory import MemoryStore, VirtualClock
 from laneway.adapters.redis import RedisStore, calls
 from laneway.model.config import Keep, Kept, LaneConfig, QueueConfig, TenantConfig
+from laneway.model.notes import NOTHING, LogLine, Note, Progress
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
 from laneway.ports.actions import Revision
@@ -217,6 +218,30 @@ class StoresMachine(RuleBasedStateMachine):
             batch.append(Settlement(kind, id, fence, delay, payload, failed))
         return batch
 
+    @precondition(lambda self: any(worker.got for worker in self.workers))
+    @rule(data=st.data())
+    def note(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.got]))
+        tasks = data.draw(st.lists(st.sampled_from(worker.got), min_size=1, max_size=3, unique_by=lambda task: task[0]))
+        notes = [
+            Note(
+                id,
+                fence,
+                data.draw(st.integers(1, 4)),
+                data.draw(st.sampled_from((None, Progress(0.5, "half"), Progress(1.0, "„done“")))),
+                data.draw(st.sampled_from((None, b"\x01", b"\xc4\x03abc", NOTHING))),
+                [LogLine(1, 1, "info", "x" * data.draw(st.sampled_from((1, 900))))] * data.draw(st.integers(0, 90)),
+            )
+            for id, fence in tasks
+        ]
+        self.both(lambda store: store.notes.note(worker.inc, notes))
+
+    @precondition(lambda self: self.ids)
+    @rule(data=st.data(), succeeded=st.booleans())
+    def unsave(self, data: st.DataObject, succeeded: bool) -> None:
+        ids = data.draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=3, unique=True))
+        self.both(lambda store: store.notes.unsave(ids, succeeded=succeeded))
+
     @rule(limit=st.integers(1, 6))
     def dispatch(self, limit: int) -> None:
         got = self.both(lambda store: store.dispatch(limit))
@@ -333,6 +358,10 @@ class StoresMachine(RuleBasedStateMachine):
             return
         self.both(lambda store: store.stats(), comparable)
         self.both(lambda store: store.get(self.ids), without_scores_of_the_ended)
+        self.both(lambda store: store.notes.told(self.ids))
+        self.both(lambda store: store.notes.saved(self.ids))
+        if self.ids:
+            self.both(lambda store: store.notes.logs(self.ids[-1]))
         for state in (State.DEAD, State.SUCCEEDED):
             self.both(lambda store, state=state: store.ended(state, 0, 100), set)  # type: ignore[misc]
 

@@ -27,7 +27,15 @@ from laneway.model.states import HELD, State
 if TYPE_CHECKING:
     from laneway.adapters.memory.clock import Clock
 
-_HEAD_COST = 128
+_HEAD_COST, _SLOT_COST, _SLOT_BYTES, _SLOTS = 128, 8, 2048, 32
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Lines that are kept together and go together, as in Redis."""
+
+    lines: list[LogLine]
+    size: int
 
 
 @dataclass(slots=True)
@@ -37,14 +45,40 @@ class TaskNotes:
     last: tuple[int, int] = (0, 0)
     progress: Progress | None = None
     saved: Saved | None = None
-    lines: list[LogLine] = field(default_factory=list)
+    slots: list[_Slot] = field(default_factory=list)
     n: int = 0
+
+    @property
+    def lines(self) -> list[LogLine]:
+        """The lines that are kept."""
+        return [line for slot in self.slots for line in slot.lines]
+
+    def add(self, lines: Sequence[LogLine]) -> None:
+        """Keeps lines; the oldest slots go that are not needed any more."""
+        told = [LogLine(line.at, line.attempt, line.level, line.message, self.n + i) for i, line in enumerate(lines, 1)]
+        self.n += len(told)
+        size = len(pack_lines(told))
+        slots = self.slots
+        if slots and slots[-1].size < _SLOT_BYTES:
+            slots[-1].lines += told
+            slots[-1].size += size
+        else:
+            slots.append(_Slot(told, _SLOT_COST + size))
+        while len(slots) > 1:
+            rest = slots[1:]
+            enough = (
+                sum(len(slot.lines) for slot in rest) >= LINES_KEPT or sum(slot.size for slot in rest) >= BYTES_KEPT
+            )
+            if not enough and len(slots) < _SLOTS:
+                break
+            del slots[0]
 
     @property
     def size(self) -> int:
         """The bytes that count as the task's."""
         message = len(self.progress.message.encode()) if self.progress else 0
-        return _HEAD_COST + message + (len(self.saved.data) if self.saved else 0) + len(pack_lines(self.lines))
+        saved = len(self.saved.data) if self.saved else 0
+        return _HEAD_COST + message + saved + sum(slot.size for slot in self.slots)
 
 
 class MemoryNotes:
@@ -72,11 +106,8 @@ class MemoryNotes:
             kept.progress = Progress(note.progress.fraction, note.progress.message, now, task.attempts)
         if note.checkpoint is not None:
             kept.saved = None if note.checkpoint == NOTHING else Saved(note.checkpoint, task.attempts, now)
-        for line in note.lines:
-            kept.n += 1
-            kept.lines.append(LogLine(line.at, line.attempt, line.level, line.message, kept.n))
-        while len(kept.lines) > LINES_KEPT or (len(kept.lines) > 1 and len(pack_lines(kept.lines)) > 2 * BYTES_KEPT):
-            del kept.lines[0]
+        if note.lines:
+            kept.add(note.lines)
         before = task.notes_size
         task.notes = kept
         task.notes_size = kept.size
