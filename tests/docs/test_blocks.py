@@ -34,6 +34,7 @@ PAGES = {
     "how-to/read-a-tasks-logs.md": "pictures",
     "how-to/save-progress.md": "imports",
     "how-to/test-your-tasks.md": "shop",
+    "how-to/trace-a-task.md": "traced",
 }
 LANES = tuple(LaneConfig(n=n, name=name) for n, name in enumerate(("high", "default", "low"), 1))
 
