@@ -12,6 +12,8 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -380,6 +382,15 @@ def new_registry() -> CollectorRegistry:
     return registry
 
 
+@cache
+def _version() -> str:
+    """The installed version of Laneway; of a source tree that is not installed, nothing is known."""
+    try:
+        return version("laneway")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 class BuildInfo(Collector):
     """Which version this is."""
 
@@ -389,9 +400,7 @@ class BuildInfo(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One sample, always 1."""
-        from laneway import __version__
-
-        yield gauge_family("laneway_build_info", [((__version__, platform.python_version()), 1.0)])
+        yield gauge_family("laneway_build_info", [((_version(), platform.python_version()), 1.0)])
 
 
 def counter_family(name: str, rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
