@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { asRefusal, isAbort, type Refusal } from "../api/client";
+import { liveness } from "../state/live";
 
 /** The time, each second; pages that show ages read it. */
 export const now = signal(Date.now());
@@ -78,13 +79,15 @@ export function useRead<T>(key: string | null, read: (signal: AbortSignal) => Pr
   return state.key === key ? { ...state, again } : { value: null, refusal: null, busy: true, again };
 }
 
-/** Calls it every `ms` while the page is visible; null: never. */
+/** Calls it every `ms` while the page is visible and nobody has paused it; null: never. */
 export function useEvery(ms: number | null, call: () => void): void {
   const latest = useRef(call);
   latest.current = call;
   useEffect(() => {
     if (ms === null) return;
-    const timer = setInterval(() => !document.hidden && latest.current(), ms);
+    const timer = setInterval(() => {
+      if (!document.hidden && liveness.peek() !== "paused") latest.current();
+    }, ms);
     return () => clearInterval(timer);
   }, [ms]);
 }

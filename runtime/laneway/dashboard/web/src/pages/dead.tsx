@@ -8,7 +8,7 @@ import { compact, count, plural } from "../lib/format";
 import { useEvery, useRead, useThrottle } from "../lib/hooks";
 import { useSearch } from "../lib/search";
 import { change, href, params } from "../router";
-import { listen, liveness } from "../state/live";
+import { listen } from "../state/live";
 import { can } from "../state/session";
 import { Ago, Button, Empty, Loading, PageHead, Panel, Stale, TaskLink, Trouble } from "../ui/basics";
 import { clearFilters, FilterBar } from "../ui/filterbar";
@@ -55,11 +55,11 @@ function Groups({ queue }: { queue: string }) {
   return (
     <>
       {read.refusal && <Stale refusal={read.refusal} again={read.again} />}
-      <Panel title={`${plural(groups.length, "kind")} of error`} aside={<span class="num">{count(total)} dead letters{!complete && `, the newest ${count(scanned)} were looked at`}</span>} flush>
+      <Panel title={`${plural(groups.length, "kind")} of error`} aside={<span class="num">{groups.length > MOST_GROUPS && `the ${MOST_GROUPS} largest, `}{count(total)} dead letters{!complete && `, the newest ${count(scanned)} were looked at`}</span>} flush>
         <table class="groups">
           <thead><tr><th>Count</th><th>Error</th><th class="opt">Task type</th><th class="opt right">First</th><th class="right">Last</th><th class="opt">Example</th></tr></thead>
           <tbody>
-            {groups.map((group) => <Group key={group.fingerprint} queue={queue} group={group} most={groups[0]?.count ?? 1} />)}
+            {groups.slice(0, MOST_GROUPS).map((group) => <Group key={group.fingerprint} queue={queue} group={group} most={groups[0]?.count ?? 1} />)}
           </tbody>
         </table>
       </Panel>
@@ -90,6 +90,8 @@ async function allGroups(queue: string, search: string, signal: AbortSignal): Pr
 }
 
 const MOST_CALLS = 40;
+/** The rest is in the tail: narrow by type or time to see it. */
+const MOST_GROUPS = 300;
 
 function joined(a: DeadGroup, b: DeadGroup): DeadGroup {
   const first = (a.firstAt ?? "") < (b.firstAt ?? "") ? a.firstAt : b.firstAt;
@@ -143,7 +145,7 @@ function List({ queue }: { queue: string }) {
   useEffect(() => listen((news) => {
     if (news.all || news.events.some((event) => ["dead", "replayed", "purged"].includes(event.kind))) refresh();
   }), [refresh]);
-  useEvery(liveness.value === "paused" ? null : 15_000, refresh);
+  useEvery(15_000, refresh);
   const fingerprint = filter.values.fingerprint;
   const chosen = selection.ids.size;
   const title = chosen ? plural(chosen, "chosen dead letter") : fingerprint ? "all of this kind" : isEmpty(filter) ? "all dead letters" : "all that match the filters";

@@ -6,7 +6,7 @@ import { ENDED, type AttemptError, type Step, type Task } from "../api/types";
 import { between, clock, duration, exact } from "../lib/format";
 import { now, useEvery, useRead, useThrottle } from "../lib/hooks";
 import { href } from "../router";
-import { listen, liveness } from "../state/live";
+import { listen } from "../state/live";
 import { can } from "../state/session";
 import { say } from "../state/toasts";
 import { Ago, Button, Copy, Loading, PageHead, Panel, ProgressBar, Redacted, Stale, StateBadge, Trouble } from "../ui/basics";
@@ -31,7 +31,7 @@ export function TaskPage({ queue, id }: { queue: string; id: string }) {
     if (news.all || news.events.some((event) => event.ids.includes(id))) refresh();
   }), [id, refresh]);
   // Starting and progress may have no event of their own.
-  useEvery(task && !ENDED.has(task.state) && liveness.value !== "paused" ? 1_500 : null, read.again);
+  useEvery(task && !ENDED.has(task.state) ? 1_500 : null, read.again);
 
   if (!task) {
     if (read.refusal?.status === 404) {

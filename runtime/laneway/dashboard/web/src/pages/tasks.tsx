@@ -8,7 +8,7 @@ import { toTheEnd, type Done } from "../lib/bulk";
 import { useEvery, useThrottle } from "../lib/hooks";
 import { useSearch } from "../lib/search";
 import { params } from "../router";
-import { listen, liveness } from "../state/live";
+import { listen } from "../state/live";
 import { can } from "../state/session";
 import { say } from "../state/toasts";
 import { Button, Loading, PageHead, Panel, Stale, Trouble } from "../ui/basics";
@@ -36,10 +36,10 @@ export function Tasks({ queue }: { queue: string }) {
   // Rows must not move under the hand of somebody who is choosing among them.
   const choosing = selection.ids.size > 0;
   const refresh = useThrottle(REFRESH_MS, () => {
-    if (!search.searching && !choosing && liveness.peek() !== "paused") search.again();
+    if (!search.searching && !choosing) search.again();
   });
   useEffect(() => listen(refresh), [refresh]);
-  useEvery(liveness.value === "paused" ? null : ANYWAY_MS, refresh);
+  useEvery(ANYWAY_MS, refresh);
 
   return (
     <>
