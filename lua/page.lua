@@ -52,61 +52,56 @@ local function rank_of(key)
   return first, false
 end
 
--- The next members of a set by score, in the list's order: {member, score, state}, and whether there may be more.
-local function by_score(key, state)
-  local flat, found, over = {}, {}, false
+-- What is to be looked at, in the list's order: members, and beside them, where several sets are merged, scores and the
+-- states of their sets. OVER: nothing comes after these.
+local members, scores, sets, over = {}, nil, nil, true
+local only_set = nil -- the one set that members stand in, by score
+
+-- The next members of a set by score, from the position on and within the bounds (flat, with scores if wanted).
+local function stretch_of(key, with_scores)
+  local first = low ~= '' and call('ZCOUNT', key, '-inf', '(' .. low) or 0
+  local top = high ~= '' and call('ZCOUNT', key, '-inf', '(' .. high) or call('ZCARD', key)
+  if member ~= '' then
+    local rank, own = rank_of(key)
+    if backwards then top = math.min(top, rank) else first = math.max(first, own and rank + 1 or rank) end
+  end
+  over = over and top - first <= most
+  if top - first > most then
+    if backwards then first = top - most else top = first + most end
+  end
+  if top <= first then return {} end
+  if with_scores then return call('ZRANGE', key, first, top - 1, 'WITHSCORES') end
+  return call('ZRANGE', key, first, top - 1)
+end
+
+local function by_score(key)
+  only_set = key
+  members = stretch_of(key, false)
   if backwards then
-    local top
-    if member ~= '' then
-      top = rank_of(key)
-    else
-      top = high ~= '' and call('ZCOUNT', key, '-inf', '(' .. high) or call('ZCARD', key)
+    local i, j = 1, #members
+    while i < j do
+      members[i], members[j] = members[j], members[i]
+      i, j = i + 1, j - 1
     end
-    if top > 0 then flat = call('ZRANGE', key, math.max(0, top - most), top - 1, 'WITHSCORES') end
-    over = top <= most
-  else
-    local from, own = 0, false
-    if member ~= '' then
-      from, own = rank_of(key)
-      if own then from = from + 1 end
-    elseif low ~= '' then
-      from = call('ZCOUNT', key, '-inf', '(' .. low)
-    end
-    flat = call('ZRANGE', key, from, from + most - 1, 'WITHSCORES')
-    over = #flat < 2 * most
   end
-  local n = #flat / 2
-  for i = 1, n do
-    local at = backwards and n - i + 1 or i
-    local m, s = flat[2 * at - 1], flat[2 * at]
-    local beyond
-    if backwards then beyond = low ~= '' and tonumber(s) < tonumber(low)
-    else beyond = high ~= '' and tonumber(s) >= tonumber(high) end
-    if beyond then return found, true end
-    found[i] = {m, s, state}
-  end
-  return found, over
 end
 
 -- The next members of a set whose scores are all 0, from the position on and within a prefix.
 local function by_member(key)
   local from = member ~= '' and '(' .. member or (which ~= '' and '[' .. which or '-')
   local to = which ~= '' and '(' .. sub(which, 1, -2) .. '\1' or '+'
-  local found = {}
-  for i, m in ipairs(call('ZRANGEBYLEX', key, from, to, 'LIMIT', 0, most)) do found[i] = {m, '0'} end
-  return found, #found < most
+  members = call('ZRANGEBYLEX', key, from, to, 'LIMIT', 0, most)
+  over = #members < most
 end
 
 -- Several sets of ended tasks as one list, by the time of their end.
 local function merged()
-  if #which == 1 then return by_score(SETS[byte(which)], byte(which)) end
-  local all, over = {}, true
+  local all = {}
   for i = 1, #which do
-    local found, done = by_score(SETS[byte(which, i)], byte(which, i))
-    over = over and done
-    for _, entry in ipairs(found) do all[#all + 1] = entry end
+    local state = byte(which, i)
+    local flat = stretch_of(SETS[state], true)
+    for j = 1, #flat, 2 do all[#all + 1] = {flat[j], flat[j + 1], state, tonumber(flat[j + 1])} end
   end
-  for _, entry in ipairs(all) do entry[4] = tonumber(entry[2]) end
   table.sort(all, function(a, b)
     if a[4] ~= b[4] then
       if backwards then return a[4] > b[4] end
@@ -116,32 +111,35 @@ local function merged()
     return before(a[1], b[1])
   end)
   over = over and #all <= most
-  for i = #all, most + 1, -1 do all[i] = nil end
-  return all, over
+  scores, sets = {}, {}
+  for i = 1, math.min(#all, most) do members[i], scores[i], sets[i] = all[i][1], all[i][2], all[i][3] end
 end
 
-local found, over
 if source == 'lane' then
   local lane = lane_by_n[tonumber(which)]
-  if lane then found, over = by_score(lane.key) else found, over = {}, true end -- (removed a moment ago)
+  if lane then by_score(lane.key) end -- (else it was removed a moment ago)
 elseif source == 'scheduled' then
-  found, over = by_score(SCHEDULED_SET)
+  by_score(SCHEDULED_SET)
 elseif source == 'parked' then
-  found, over = by_member(PARKED_SET)
+  by_member(PARKED_SET)
 elseif source == 'held' then
-  found, over = by_member(HELD)
+  by_member(HELD)
 elseif source == 'ended' then
-  found, over = merged()
+  if #which == 1 then by_score(SETS[byte(which)]) else merged() end
 else
-  found, over = {}, true
-  for pos = 1, #which, ID do found[#found + 1] = {sub(which, pos, pos + ID - 1), '0'} end
+  for pos = 1, #which, ID do members[#members + 1] = sub(which, pos, pos + ID - 1) end
+end
+
+local function score_at(i)
+  if scores then return scores[i] end
+  return only_set and call('ZSCORE', only_set, members[i]) or '0'
 end
 
 local ID_AT = ({parked = -ID, held = -ID})[source] or 1
 
 -- The state of a task that stands here by its record (or false), when it belongs here; nil when it does not: it has
 -- moved, or a call that failed half-way left it.
-local function state_here(entry, rec)
+local function state_here(i, rec)
   if source == 'ids' then return rec and byte(rec, 1) or QUEUED end
   if not rec then
     if source == 'lane' then return QUEUED end
@@ -151,8 +149,8 @@ local function state_here(entry, rec)
   if source == 'lane' then return state == QUEUED and state or nil end
   if source == 'scheduled' then return state == SCHEDULED and state or nil end
   if source == 'parked' then return state == PARKED and state or nil end
-  if source == 'ended' then return state == entry[3] and state or nil end
-  local held = (state == RUNNING or state == DISPATCHED) and sub(rec, 44, 51) == sub(entry[1], 1, 8)
+  if source == 'ended' then return state == (sets and sets[i] or byte(which)) and state or nil end
+  local held = (state == RUNNING or state == DISPATCHED) and sub(rec, 44, 51) == sub(members[i], 1, 8)
   return held and state or nil
 end
 
@@ -241,40 +239,37 @@ end
 
 local reply = {'ok', now, 0, 0, '0', ''}
 local looked, given, bytes = 0, 0, 0
-while looked < #found and given < want and bytes < MOST_BYTES do
+while looked < #members and given < want and bytes < MOST_BYTES do
   -- Few at first: how large they are is not known before they are read.
-  local chunk = math.min(looked == 0 and 20 or (bytes / looked > 8192 and 5 or 100), #found - looked)
-  local ids, recs, asked, read = {}, nil, {}, {}
+  local chunk = math.min(looked == 0 and 20 or (bytes / looked > 8192 and 5 or 100), #members - looked)
+  local ids, found, asked, read = {}, {}, {}, {}
   for i = 1, chunk do
-    local m = found[looked + i][1]
+    local m = members[looked + i]
     ids[i] = ID_AT == 1 and m or sub(m, ID_AT)
   end
-  recs = hash_many(RECORDS, ids)
+  local recs = hash_many(RECORDS, ids)
   for i = 1, chunk do
     local rec = recs[i]
-    local state = state_here(found[looked + i], rec)
-    local here = state and (not states or source == 'ids' or states[state])
+    local state = state_here(looked + i, rec)
+    if state and (not states or source == 'ids' or states[state])
       and (not f.p or sub(ids[i], 1, #f.p) == f.p)
       and (not f.e or (rec and has(byte(rec, 2), F_ERRORS)))
-      and (not rec or not lanes or lanes[byte(rec, 3)])
-      and (not rec or not tenants or tenants[sub(rec, REC_SIZE + 1)])
-    if here then
+      and (not rec or ((not lanes or lanes[byte(rec, 3)]) and (not tenants or tenants[sub(rec, REC_SIZE + 1)]))) then
       asked[#asked + 1] = ids[i]
       read[i] = #asked
+      found[i] = state
     end
   end
   local envelopes = hash_many(TASKS, asked)
   for i = 1, chunk do
     looked = looked + 1
-    local entry, raw, rec, id = found[looked], read[i] and envelopes[read[i]], recs[i], ids[i]
+    local state, raw, rec, id = found[i], read[i] and envelopes[read[i]], recs[i], ids[i]
     if raw then bytes = bytes + #raw end
     if raw and raw ~= '' and lets_through(raw, rec) then
-      local state, due = state_here(entry, rec), ''
-      if source == 'scheduled' then
-        due = entry[2]
-      elseif source == 'ids' and (not rec or state == SCHEDULED) then
+      local due = ''
+      if state == SCHEDULED or (source == 'ids' and not rec) then
         due = call('ZSCORE', SCHEDULED_SET, id) or ''
-        if due ~= '' and not rec then state = SCHEDULED end
+        if due ~= '' then state = SCHEDULED end
       end
       local errors = rec and has(byte(rec, 2), F_ERRORS) and call('HGET', ERRORS, id) or ''
       bytes = bytes + #errors
@@ -290,6 +285,6 @@ while looked < #found and given < want and bytes < MOST_BYTES do
   end
 end
 reply[3] = looked
-reply[4] = (looked < #found or not over) and 1 or 0
-if looked > 0 then reply[5], reply[6] = found[looked][2], found[looked][1] end
+reply[4] = (looked < #members or not over) and 1 or 0
+if looked > 0 then reply[5], reply[6] = score_at(looked), members[looked] end
 return reply

@@ -177,7 +177,7 @@ async def test_a_filter_lets_through_what_it_says(
         await bench.store.cancel(list(names))
     for limit in (1, 50):
         assert {names[id] for id in await ids(bench, limit, **given)} == wanted
-    everything = await bench.store.browse.page(parse_filter(given), Sort.STATES, 50)
+    everything = await bench.store.browse.page(parse_filter(given), Sort.STATES, 50, budget=5.0)
     assert everything.after is None
 
 
@@ -222,7 +222,7 @@ async def test_a_cursor_keeps_its_place_when_tasks_come_and_go(bench: Bench, sor
     sent = [await send(bench) for _ in range(30)]
     await bench.store.cancel(sent)
     wanted = Filter(states=(State.CANCELLED,))
-    first = await bench.store.browse.page(wanted, Sort(sort), 10)
+    first = await bench.store.browse.page(wanted, Sort(sort), 10, budget=5.0)
     seen = [row.id for row in first.rows]
     # What has been seen leaves (the cursor's own task too), and others end at the same instant.
     await bench.store.purge(seen[3:])

@@ -190,8 +190,9 @@ async def test_revised_tasks_count_once_though_they_stand_further_on_then(client
     found = await bulk(client, action="revise", all=True, lane="high", priority=2)
     assert (found["matched"], found["changed"]) == (6, 6)
     assert (await look(client, scheduled))["lane"] == "high"
-    listed = (await client.get(TASKS, params={"lane": "high"})).json()["items"]
-    assert len(listed) == 6 and {item["priority"] for item in listed} == {2}
+    for state, n in (("queued", 5), ("scheduled", 1)):
+        listed = (await client.get(TASKS, params={"lane": "high", "state": state})).json()["items"]
+        assert len(listed) == n and {item["priority"] for item in listed} == {2}
 
 
 async def test_dead_tasks_are_retried_oldest_first_and_purged(store: RedisStore, client: httpx.AsyncClient) -> None:

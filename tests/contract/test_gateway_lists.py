@@ -73,9 +73,10 @@ async def test_pages_follow_each_other_until_next_is_null(client: httpx.AsyncCli
     ids = [await send(client, delay=100 + n) for n in range(7)]
     for limit in (1, 3, 7, 50):
         assert [item["id"] for item in await listed(client, limit)] == ids
-    page = (await client.get(TASKS, params={"limit": 2})).json()
+    # (One state: then the first look of all, which every page takes, is at these.)
+    page = (await client.get(TASKS, params={"limit": 2, "state": "scheduled"})).json()
     assert (page["total"], page["scanned"], len(page["items"])) == (7, 2, 2)
-    assert (await client.get(TASKS, params={"type": "u"})).json() == {
+    assert (await client.get(TASKS, params={"type": "u", "state": "scheduled"})).json() == {
         "items": [], "next": None, "scanned": 7, "total": None,
     }  # fmt: skip
     assert (await client.get(TASKS)).headers["cache-control"] == "no-store"
@@ -141,6 +142,7 @@ async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient) ->
     for _ in range(3):
         await send(client)
     cursor = (await client.get(TASKS, params={"limit": 1})).json()["next"]
+    assert cursor is not None
     for query in ({"type": "t"}, {"state": "queued", "sort": "next"}):
         answer = await client.get(TASKS, params={**query, "cursor": cursor})
         assert (answer.status_code, answer.json()["type"]) == (422, "urn:laneway:problem:invalid-cursor")

@@ -71,7 +71,21 @@ class FilterQuery(msgspec.Struct, rename="camel", kw_only=True):
     q: Annotated[str, _id_prefix()] | None = None
 
 
-_Names = list[Annotated[str, Meta(min_length=1)]]
+# In a union of a text and a list, only the description may tell what members must be like: msgspec (0.22) mixes up the
+# bounds of the one with those of the other, and writes where it may not. The filter's own reading holds them anyway.
+def _told(**schema: object) -> Meta:
+    return Meta(extra_json_schema=dict(schema))
+
+
+_ITEMS = {"minItems": 1, "maxItems": MOST_VALUES}
+_Name = Annotated[str, _told(minLength=1)]
+_Names = Annotated[list[_Name], _told(**_ITEMS)]
+_State = Annotated[str, _told(pattern=rf"^({_STATE})(,({_STATE}))*$")]
+_States = Annotated[list[Annotated[str, _told(enum=_LABELS)]], _told(**_ITEMS)]
+_Tenants = Annotated[list[str], _told(**_ITEMS)]
+_Label = Annotated[str, _told(pattern="^[^:]+:")]
+_Labels = Annotated[list[_Label], _told(maxItems=MOST_VALUES)]
+_LabelMap = Annotated[dict[_Name, str], _told(maxProperties=MOST_VALUES)]
 _NAMES = Meta(description=f"a list of at most {MOST_VALUES} names, or a text of names with commas between")
 
 
@@ -80,15 +94,15 @@ class FilterBody(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fi
     several values, a list of them may be given."""
 
     state: (
-        Annotated[str | list[str], Meta(description=f"a list of states, or a text of them: {', '.join(_LABELS)}")]
+        Annotated[_State | _States, Meta(description=f"a list of states, or a text of them: {', '.join(_LABELS)}")]
         | None
     ) = None
-    lane: Annotated[str | _Names, _NAMES] | None = None
-    type: Annotated[str | _Names, _NAMES] | None = None
-    tenant: Annotated[str | list[str], _NAMES] | None = None
+    lane: Annotated[_Name | _Names, _NAMES] | None = None
+    type: Annotated[_Name | _Names, _NAMES] | None = None
+    tenant: Annotated[str | _Tenants, _NAMES] | None = None
     label: (
         Annotated[
-            str | list[str] | dict[str, str],
+            _Label | _Labels | _LabelMap,
             Meta(description="an object of the labels that a task must have, or a list of name:value"),
         ]
         | None

@@ -109,4 +109,11 @@ def _explain(value: object, struct: type[msgspec.Struct], first: str) -> list[Fi
     if not isinstance(value, dict):
         return [FieldError("", "the body must be a JSON object")]
     errors = explain_fields(value, query_fields(struct), "", _MAX_UNKNOWN)
+    for name, field in query_fields(struct).items():
+        inner = typing.get_args(field.type)[0]  # (of Annotated)
+        part = value.get(name)
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(part, dict):
+            within = explain_fields(part, query_fields(inner), f"{name}.", _MAX_UNKNOWN)
+            if within:
+                errors = [error for error in errors if error.field != name] + within
     return errors or [FieldError("", f"the body is not of the form that the API's description gives: {first}")]

@@ -22,7 +22,7 @@ from laneway.policy.listing import Stretch, begin_of, rest_of, stretches
 from laneway.ports.browse import BUDGET, Filter, Position, Sort, TaskPage, TaskRow
 
 #: Tasks that one call looks at, at most, and that one call reads whole.
-_LOOK = 400
+_LOOK = 250
 _READ = 100
 _FIELDS = 7
 _pack = msgspec.msgpack.Encoder().encode
@@ -63,13 +63,34 @@ class RedisBrowse:
             return await self._one(wanted, config, also) if found else TaskPage([], None, 0)
         until = time.monotonic() + budget
         search = _Search(wanted, config, also, limit)
-        for stretch, position in rest_of(found, after):
+        for stretch, position in await self._not_empty(rest_of(found, after), config):
             more = True
             while more:
                 if search.full or (search.scanned and time.monotonic() >= until):
                     return TaskPage(search.rows, position or begin_of(stretch), search.scanned)
                 position, more = await self._look(search, stretch, position)
         return TaskPage(search.rows, None, search.scanned)
+
+    async def _not_empty(
+        self, todo: list[tuple[Stretch, Position | None]], config: QueueConfig
+    ) -> list[tuple[Stretch, Position | None]]:
+        """Those that hold anything at all: one trip instead of one for each."""
+        if len(todo) < 3:
+            return todo
+        keys = [self._keys_of(stretch, config) for stretch, _ in todo]
+        async with self._client.pipeline(transaction=False) as pipe:
+            for key in (key for several in keys for key in several):
+                pipe.zcard(key)
+            sizes = iter(await self._command(pipe.execute))
+        return [each for each, several in zip(todo, keys, strict=True) if sum([next(sizes) for _ in several])]
+
+    def _keys_of(self, stretch: Stretch, config: QueueConfig) -> list[str]:
+        if stretch.source == "lane":
+            lane = config.lane_number(stretch.lane)
+            return [self._keys.lane(lane.name)] if lane else []
+        if stretch.source == "ended":
+            return [self._keys.key(state.label) for state in stretch.states]
+        return [self._keys.key("held" if stretch.source == "made" else stretch.source)]
 
     async def _look(self, search: _Search, stretch: Stretch, position: Position | None) -> tuple[Position | None, bool]:
         """One call's worth of a stretch; the new position, and whether there may be more."""
