@@ -55,6 +55,12 @@ def keys() -> None:
 
     They are in a file, of which the gateway is told in the file of --auth (keys: {path: ...}). It reads it again by
     itself whenever it changes. The file has no secrets: a key is shown once, when it is made.
+
+    \b
+    Examples:
+      laneway keys create -f keys.yaml --name ci --role submitter
+      laneway keys list -f keys.yaml
+      laneway keys revoke -f keys.yaml ci
     """
 
 
