@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -479,3 +481,40 @@ async def test_a_queue_with_kafka_is_followed_there(kafka: KafkaServer, redis7_u
         assert sorted(id for event in found for id in event["ids"]) == sorted(ids)
     await relay.stop()
     await store.close()
+
+
+async def test_a_client_that_stops_reading_holds_nobody_up_and_then_gets_a_gap(store: RedisStore) -> None:
+    app = build_app({"mail": store}, watch_interval=0.05)
+    server = HttpServer(app, port=0, drain=1.0)
+    await server.start()
+    follower: Follower = app.state.gateway.events._followers["mail"]
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    slow.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(slow, ("127.0.0.1", server.port))
+    reader, writer = await asyncio.open_connection(sock=slow, limit=2**16)
+    writer.write(f"GET {EVENTS}?stats=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n".encode())
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as client:
+        async with stream(client, stats="0") as quick:
+
+            async def both() -> bool:
+                return follower.listeners == 2
+
+            await eventually(both)
+            last = 0
+            for n in range(1, 160):
+                now = 2_000_000_000_000 + n
+                follower.add([raw(now, ids=4_000)])  # (about 100 kB each)
+                last = now
+                assert len((await quick.next())[1]["ids"]) == 4_000
+                assert follower.size <= 4 * 1_048_576 + 200_000
+        text = b""
+        async with asyncio.timeout(20):
+            while f"id: {last}-0".encode() not in text:
+                text = text[-200_000:] + await reader.read(65_536)
+                if found := re.search(rb"event: gap\ndata: ({.*?})\n", text):
+                    gap = json.loads(found[1])
+        assert gap["reason"] == "slow" and gap["missing"] > 10
+    writer.close()
+    await server.stop()

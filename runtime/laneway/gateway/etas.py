@@ -26,13 +26,15 @@ from laneway.ports.store import QueueStats, TaskStore
 
 _log = get_logger(__name__)
 
-_RATES_EACH_S: Final = 5.0
+_RATES_EACH_S: Final = 2.0
 #: Rates that are older than this are none.
 _RATES_LAST_S: Final = 60.0
 _PATIENCE_S: Final = 2.0
+#: Predictions that are older than this are compared with nothing.
+_STALE_S: Final = 5.0
 #: Predicting takes at most this share of the time.
 _SHARE: Final = 0.02
-#: One task in so many seconds is compared with its prediction,
+#: Of each lane, one task in so many seconds is compared with its prediction,
 _SAMPLE_EACH_S: Final = 1.0
 #: so many at once,
 _MOST_PENDING: Final = 300
@@ -74,7 +76,7 @@ class LaneEtas(Service):
         self._rates_at = -1e9
         self._rates_tried = -1e9
         self._pending: dict[bytes, Pending] = {}
-        self._sampled_at = -1e9
+        self._sampled_at: dict[str, float] = {}
         self._bell = asyncio.Event()
 
     @property
@@ -160,14 +162,14 @@ class LaneEtas(Service):
     # -- how wrong it is
 
     def submitted(self, id: bytes, lane: str) -> None:
-        """A task like any other was submitted just now: one a second is remembered, and compared later."""
+        """A task like any other was submitted just now: one a second and lane is remembered, and compared later."""
         now = time.monotonic()
-        if now - self._sampled_at < _SAMPLE_EACH_S or len(self._pending) >= _MOST_PENDING:
+        if now - self._sampled_at.get(lane, -1e9) < _SAMPLE_EACH_S or len(self._pending) >= _MOST_PENDING:
             return
         seconds = self.seconds(lane)
-        if seconds is None or now - self._known_at > 2 * _RATES_EACH_S:
+        if seconds is None or now - self._known_at > _STALE_S:
             return
-        self._sampled_at = now
+        self._sampled_at[lane] = now
         self._pending[id] = Pending(lane, seconds, now, now + max(1.0, seconds))
 
     async def _compare(self) -> None:

@@ -237,7 +237,7 @@ CATALOGUE: tuple[MetricDef, ...] = (
     MetricDef(
         "laneway_eta_error_seconds",
         "histogram",
-        "Predicted less real time to the start, of one submitted task a second (over 0: it started sooner)",
+        "Predicted less real time to the start, of one submitted task a second and lane (over 0: it started sooner)",
         _LANE,
         "gateway",
         ETA_ERROR_BUCKETS,

@@ -18,6 +18,8 @@ WINDOW_S = 60
 RUNS_S = 600
 #: Rates need at least so long a time (s).
 _LEAST_S = 4
+#: What was so many seconds earlier counts half as much.
+_HALF_S = 20.0
 #: Counts of the last moments may not be there yet (s).
 _LAG_S = 2
 #: Little's law is asked once so many tasks have ended.
@@ -53,27 +55,45 @@ class Rates:
 def rates(buckets: Sequence[Bucket], now: float, run_ms: float = 0.0) -> Rates:
     """What the last minute's buckets say. ``buckets`` reach back :data:`RUNS_S`; ``now`` is in s; ``run_ms`` is how
     long handlers run on average as workers tell it (0: not known), for want of anything better."""
-    recent = [bucket for bucket in buckets if bucket.at >= now - WINDOW_S - FINE.width]
-    seconds = sum(min(float(FINE.width), max(0.0, now - _LAG_S - bucket.at)) for bucket in recent)
+    recent = [(bucket, _seconds(bucket, now)) for bucket in buckets if bucket.at >= now - WINDOW_S - FINE.width]
     names: set[str] = set()
     for bucket in buckets:
         names.update(bucket.l, bucket.r, *bucket.n.values())
     told = run_ms / 1000 or None
     runs = {name: _mean_run([bucket.r[name] for bucket in buckets if name in bucket.r]) for name in names}
-    if seconds < _LEAST_S:
+    if sum(seconds for _, seconds in recent) < _LEAST_S:
         lanes = {name: LaneRates(hold_s=runs[name] or told, run_s=runs[name]) for name in names}
         return Rates(lanes, told)
+    # What was a while ago counts less: loads change, and a burst is no stream.
+    weights = [0.5 ** (max(0.0, now - bucket.at - seconds / 2) / _HALF_S) for bucket, seconds in recent]
+    time = sum(weight * seconds for weight, (_, seconds) in zip(weights, recent, strict=True))
+
+    def each_second(kinds: Sequence[str], lane: str) -> float:
+        return (
+            sum(w * count_of([b], kind, lane) for w, (b, _) in zip(weights, recent, strict=True) for kind in kinds)
+            / time
+        )
+
+    def held_by(lane: str) -> float:
+        return sum(w * s * _mean_held(b, lane) for w, (b, s) in zip(weights, recent, strict=True)) / time
+
     found: dict[str, LaneRates] = {}
     held_all = ends_all = 0.0
+    ended = 0
     for name in names:
-        arrivals = sum(count_of(recent, kind, name) for kind in _ARRIVE)
-        ends = sum(count_of(recent, kind, name) for kind in ENDS)
-        held = _mean_held(recent, name)
-        held_all, ends_all = held_all + held, ends_all + ends
-        hold = held * seconds / ends if ends >= _ENOUGH and held > 0 else None
-        found[name] = LaneRates(arrivals / seconds, ends / seconds, hold or runs[name], runs[name])
-    hold = held_all * seconds / ends_all if ends_all >= _ENOUGH and held_all > 0 else None
-    return Rates(found, hold or _mean_run([h for b in buckets for h in b.r.values()]) or told, _busy_slots(recent))
+        held, ends = held_by(name), each_second(ENDS, name)
+        count = sum(count_of([bucket for bucket, _ in recent], kind, name) for kind in ENDS)
+        held_all, ends_all, ended = held_all + held, ends_all + ends, ended + count
+        hold = held / ends if count >= _ENOUGH and held > 0 else None
+        found[name] = LaneRates(each_second(_ARRIVE, name), ends, hold or runs[name], runs[name])
+    hold = held_all / ends_all if ended >= _ENOUGH and held_all > 0 else None
+    busy = _busy_slots([bucket for bucket, _ in recent])
+    return Rates(found, hold or _mean_run([h for b in buckets for h in b.r.values()]) or told, busy)
+
+
+def _seconds(bucket: Bucket, now: float) -> float:
+    """How much of a bucket is over, and told."""
+    return min(float(FINE.width), max(0.0, now - _LAG_S - bucket.at))
 
 
 def load_of(stats: QueueStats, config: QueueConfig, lately: Rates) -> QueueLoad:
@@ -103,11 +123,10 @@ def _lane(lane: LaneConfig, queued: int, running: int, lately: Rates) -> LaneLoa
     return LaneLoad(lane.name, queued, running, hold, known.arrivals, lane.paused, lane.max, lane.share, lane.drate)
 
 
-def _mean_held(buckets: Sequence[Bucket], lane: str) -> float:
+def _mean_held(bucket: Bucket, lane: str) -> float:
     """How many slots a lane held on average."""
-    samples = [bucket.l[lane] for bucket in buckets if len(bucket.l.get(lane, ())) == 5]
-    taken = sum(each[0] for each in samples)
-    return sum(each[4] for each in samples) / taken if taken else 0.0
+    samples = bucket.l.get(lane, ())
+    return samples[4] / samples[0] if len(samples) == 5 and samples[0] else 0.0
 
 
 def _mean_run(histograms: Sequence[Sequence[float]]) -> float | None:
