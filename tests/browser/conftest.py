@@ -53,11 +53,17 @@ def visitor(browser: Browser, shop: Shop) -> Iterator[Visitor]:
         yield visitor
 
 
-@pytest.fixture
-def guarded(shop: Shop, tmp_path: Path) -> Iterator[GuardedGateway]:
-    """Another gateway before the same queues, which asks for API keys."""
-    with GuardedGateway(shop, tmp_path) as gateway:
+@pytest.fixture(scope="package")
+def _guarded_gateway(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedGateway]:
+    with GuardedGateway(shop, tmp_path_factory.mktemp("guarded")) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def guarded(_guarded_gateway: GuardedGateway) -> GuardedGateway:
+    """Another gateway before the same queues, which asks for API keys: one of each role holds."""
+    _guarded_gateway.restore()
+    return _guarded_gateway
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_a_search_that_takes_several_calls_tells_how_far_it_is_and_can_be_stoppe
 
 
 def test_a_dead_task_tells_its_story_with_every_traceback(visitor: Visitor, shop: Shop) -> None:
-    id = shop.submit("send_mail", {"to": "ann@nobody.example"}, labels={"region": "eu"}, tenant="acme")
+    id = shop.submit("send_mail", {"to": "ann@nobody.example"}, labels={"region": "eu"}, tenant="acme", maxAttempts=2)
     shop.until_state(id, "dead")
     page = visitor.open(f"tasks/{id}")
     expect(page.get_by_role("heading", level=1)).to_contain_text("send_mail")
