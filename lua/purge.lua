@@ -47,13 +47,14 @@ local blanks, going, bytes, sets = {}, {}, 0, {}
 local purged = tonumber(call('HGET', TASKS, '#p') or 0)
 local fresh = 0
 for i, id in ipairs(ids) do
-  local rec = records[i] and rec_unpack(records[i])
+  local rec = records[i]
+  local state = rec and byte(rec, 1)
   if #id == ID and envelopes[i] == '' then
     going[#going + 1] = id
-  elseif rec and SETS[rec.state] and envelopes[i] and not sets[id] then
+  elseif rec and SETS[state] and envelopes[i] and not sets[id] then
     sets[id] = true
     fresh = fresh + 1
-    if rec.state ~= DEAD then bytes = bytes + rec.size end
+    if state ~= DEAD then bytes = bytes + unpacked('>I4', rec, 8) end -- (see packed: its size)
     going[#going + 1] = id
     blanks[#blanks + 1] = id
     blanks[#blanks + 1] = ''
@@ -68,8 +69,8 @@ if #blanks > 0 then
   if bytes > 0 then call('HINCRBY', META, 'finished_bytes', -bytes) end -- (-0 is no integer to Redis)
 end
 if #going > 0 then
-  call_many('HDEL', ERRORS, going)
-  call_many('HDEL', RESULTS, going)
+  if call('HLEN', ERRORS) > 0 then call_many('HDEL', ERRORS, going) end
+  if call('HLEN', RESULTS) > 0 then call_many('HDEL', RESULTS, going) end
   -- What handlers told of themselves (see note.lua); most queues have none. A head goes last: it tells of the rest.
   if call('HLEN', NOTES) > 0 then
     local parts, heads = {}, {}
@@ -84,7 +85,9 @@ if #going > 0 then
     call_many('HDEL', NOTES, heads)
   end
   call_many('HDEL', RECORDS, going)
-  for _, set in pairs(SETS) do call_many('ZREM', set, going) end
+  for _, set in pairs(SETS) do
+    if call('ZCARD', set) > 0 then call_many('ZREM', set, going) end
+  end
   call_many('HDEL', TASKS, going)
 end
 if pending or #going > 0 then call('HDEL', META, 'purging') end

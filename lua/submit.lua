@@ -90,23 +90,41 @@ local function accept(id, sent)
   task_writes[at + 2] = stamp .. sent
 end
 
--- Takes a task of which nothing special is said, as most are; false when it is another.
+-- Takes a task of which nothing special is said, as most are; false when it is another. What those with the same head
+-- of an envelope have in common is found out once.
 local unlimited = conf.rate == 0 and conf.max_depth == 0 and not backlog and not conf.overrides
   and conf.tenant.rate == 0 and conf.tenant.max == 0
-local function accept_plainly(id, sent)
-  if #id ~= ID or #sent < 7 then return false end
-  local schema, flags, lane_n, prio, _, tenant_len, idem_len = string.byte(sent, 1, 7)
-  if schema ~= SCHEMA or flags ~= 0 or prio > 9 or idem_len ~= 0 or #sent < 7 + tenant_len then return false end
+local plain_kinds = {}
+
+local function plain_kind(head)
+  local schema, flags, lane_n, prio, _, tenant_len, idem_len = byte(head, 1, 7)
+  if not idem_len or schema ~= SCHEMA or flags ~= 0 or prio > 9 or idem_len ~= 0 then return false end
   local lane = lane_by_n[lane_n]
   if not lane or lane.conf.gone or lane.conf.rate > 0 then return false end
+  return {lane = lane_n, prio = prio, tenant_len = tenant_len, told = emitted('submitted'), tail = emit_tail(lane_n, 0)}
+end
+
+local function accept_plainly(id, sent)
+  if #id ~= ID then return false end
+  local head = sub(sent, 1, 7)
+  local kind = plain_kinds[head]
+  if kind == nil then
+    kind = plain_kind(head)
+    plain_kinds[head] = kind
+  end
+  if not kind then return false end
   local tenant = ''
-  if tenant_len > 0 then
-    tenant = string.sub(sent, 8, 7 + tenant_len)
+  if kind.tenant_len > 0 then
+    if #sent < 7 + kind.tenant_len then return false end
+    tenant = sub(sent, 8, 7 + kind.tenant_len)
     if string.find(tenant, '\0', 1, true) then return false end
   end
   accept(id, sent)
-  place(id, lane_n, charge(lane_n, prio, tenant), tenant)
-  emit('submitted', id, lane_n, 0)
+  enqueue(id, kind.lane, charge(kind.lane, kind.prio, tenant))
+  local told = kind.told
+  local n = #told
+  told[n + 1] = id
+  told[n + 2] = kind.tail
   return true
 end
 

@@ -11,12 +11,13 @@ begin_freeing()
 local refused = settle_batch(ARGV[2], ARGV[5], 6)
 local ready, freed = settle_flush()
 local want = tonumber(ARGV[4])
-local status, out = claim_direct(ARGV[2], tonumber(ARGV[3]), want)
+local status, heads, envelopes = claim_direct(ARGV[2], tonumber(ARGV[3]), want)
 ready = ready - #claimed
 -- Slots that this worker does not fill itself may be what others wait for (a lane at its limit).
 if #claimed == 0 and freed > 0 and ready <= 0 and work_left() then ready = 1 end
 wake(ready)
 local reply = {status or 'ok', now, soonest or -1, #refused, unpack(refused)}
-local at = #reply
-for i = 1, out and #out or 0 do reply[at + i] = out[i] end
+local at = #reply + 1
+reply[at] = heads
+for i = 1, #envelopes do reply[at + i] = envelopes[i] end
 return reply

@@ -56,14 +56,13 @@ end
 -- What may become of a place at a lane's head: its task is taken, leaves otherwise, or stays for want of a holder.
 local TOOK, LEFT, STAYS = 1, 2, 3
 
-local function hand_over(id, raw, holder, lane_n, tenant, record, head)
+local function hand_over(id, raw, holder, record, head)
   local n = #claim_writes
   claim_writes[n + 1] = id
   claim_writes[n + 2] = record
   n = #claim_held
   claim_held[n + 1] = '0'
   claim_held[n + 2] = holder .. id
-  occupy(lane_n, tenant, 1)
   n = #claimed + 1
   claimed[n], claimed_raws[n], claimed_by[n] = head, raw, holder
   return TOOK
@@ -76,22 +75,62 @@ local function start_within(id, missed)
   claim_dispatched[n + 2] = id
 end
 
--- Takes a fresh task of which nothing special was said, as most are. Returns nil when it is another.
-local function take_plainly(id, raw, score, next_holder, state)
-  if #raw < 13 then return nil end
-  local schema, flags, lane_n, prio, max, tenant_len, idem_len = byte(raw, 7, 13)
-  if schema ~= SCHEMA or flags ~= 0 or prio > 9 or idem_len ~= 0 or #raw < 13 + tenant_len then return nil end
-  local tenant = tenant_len > 0 and sub(raw, 14, 13 + tenant_len) or ''
+-- What plain tasks (fresh, and nothing special was said of them, as of most) have in common, by the head of their
+-- envelope: {level, lane, max, tenant_len, taken, records by size}, or false when those with this head are not plain.
+local kinds = {}
+local plain_tail = {} -- per state: what follows the id in a plain task's head
+
+local function plain_kind(raw)
+  local head = sub(raw, 7, 13)
+  local kind = kinds[head]
+  if kind == nil then
+    kind = false
+    local schema, flags, lane_n, prio, max, tenant_len, idem_len = byte(head, 1, 7)
+    if schema == SCHEMA and flags == 0 and idem_len == 0 and prio <= 9 then
+      kind = {level = 9 - prio, lane = lane_n, max = max, tenant_len = tenant_len, taken = 0}
+    end
+    kinds[head] = kind
+  end
+  return kind and #raw >= 13 + kind.tenant_len and kind
+end
+
+-- Takes a plain task. BASE is the score of the first one of its priority that this call takes: a record needs it only to
+-- put its task back in time, before all that came after it, and ids keep the order among equals.
+local function take_plainly(id, raw, kind, base, next_holder, state)
   local holder = next_holder()
   if not holder then return STAYS end
-  local attempts, started = 0, 0
-  if state == RUNNING then
-    attempts, started = 1, now
-  else
-    start_within(id, 0)
+  local attempts = state == RUNNING and 1 or 0
+  if kind.base ~= base or kind.holder ~= holder then kind.base, kind.holder, kind.records = base, holder, {} end
+  local size = #raw
+  local record = kind.records[size]
+  if not record then
+    record = pack(REC, state, 0, kind.lane, 0, kind.max, attempts, size, base, now_us, now, attempts * now, holder)
+    kind.records[size] = record
   end
-  local record = pack(REC, state, 0, lane_n, 0, max, attempts, #raw, score, now_us, now, started, holder)
-  return hand_over(id, raw, holder, lane_n, tenant, record .. tenant, pack(HEAD, id, now_us, attempts, 0, 0))
+  if attempts == 0 then start_within(id, 0) end
+  if kind.tenant_len > 0 then
+    local tenant = sub(raw, 14, 13 + kind.tenant_len)
+    record = record .. tenant
+    occupy(kind.lane, tenant, 1)
+  else
+    kind.taken = kind.taken + 1
+  end
+  local tail = plain_tail[state]
+  if not tail then
+    tail = pack('>dHBB', now_us, attempts, 0, 0)
+    plain_tail[state] = tail
+  end
+  return hand_over(id, raw, holder, record, id .. tail)
+end
+
+-- Counts what take_plainly has taken.
+local function occupy_plainly()
+  for _, kind in pairs(kinds) do
+    if kind and kind.taken > 0 then
+      occupy(kind.lane, '', kind.taken)
+      kind.taken = 0
+    end
+  end
 end
 
 -- Takes any other task; one that may not run now leaves the lane for where it belongs.
@@ -144,7 +183,8 @@ local function take_one(id, raw, rec, score, lane, limited, next_holder, state)
   end
   rec.state = state
   local head = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, told_flags(rec, raw))
-  return hand_over(id, raw, holder, rec.lane, rec.tenant, rec_pack(rec), head)
+  occupy(rec.lane, rec.tenant, 1)
+  return hand_over(id, raw, holder, rec_pack(rec), head)
 end
 
 -- Takes up to WANT tasks from one lane. NEXT_HOLDER() names the holder of the next task, or nil for none left.
@@ -155,25 +195,30 @@ local function take_from(at, want, next_holder, state)
   if want <= 0 then return 0 end
   local got, offset, looked = 0, taken[at] or 0, 0
   local limited = conf.overrides or conf.tenant.max > 0
-  -- Within a priority scores ascend, so only the last of each moves time; BOUND is where the next priority begins.
-  local last, bound = nil, 0
+  -- Within a priority (a level) scores ascend, so only the last of each moves time.
+  local last, last_level = nil, nil
+  local base, base_level = nil, nil
   local leaves = leaving[at] or {}
   leaving[at] = leaves
   local full = false
+  -- (Redis and Lua turn a score into text and back, which costs more than the rest of a plain task: few are read.)
+  local function score_of(id) return tonumber(call('ZSCORE', key, id)) end
   while got < want and looked < want + 200 and not full do
-    local page = call('ZRANGE', key, offset, offset + want - got - 1, 'WITHSCORES')
-    if #page == 0 then break end
-    local ids, scores = {}, {}
-    for i = 1, #page / 2 do
-      ids[i], scores[i] = page[2 * i - 1], tonumber(page[2 * i])
-    end
+    local ids = call('ZRANGE', key, offset, offset + want - got - 1)
+    if #ids == 0 then break end
     local raws, recs = hash_many(TASKS, ids), hash_many(RECORDS, ids)
     for i = 1, #ids do
-      local id, raw, score, became = ids[i], raws[i], scores[i], nil
-      if raw and not recs[i] and not limited then became = take_plainly(id, raw, score, next_holder, state) end
-      if not became then
+      local id, raw, became, level = ids[i], raws[i], nil, nil
+      local kind = raw and not recs[i] and not limited and plain_kind(raw)
+      if kind then
+        level = kind.level
+        if level ~= base_level then base, base_level = score_of(id), level end
+        became = take_plainly(id, raw, kind, base, next_holder, state)
+      else
         if raw == '' then raw = false end -- (being purged)
         local rec = raw and recs[i] and rec_unpack(recs[i])
+        local score = score_of(id)
+        level = math.floor(score / STRIDE)
         became = take_one(id, raw, rec, score, lane, limited, next_holder, state)
       end
       if became == STAYS then
@@ -185,16 +230,17 @@ local function take_from(at, want, next_holder, state)
       leaves[#leaves + 1] = id
       if became == TOOK then
         got = got + 1
-        if score >= bound then
-          if last then advance(lane.n, last) end
-          bound = (math.floor(score / STRIDE) + 1) * STRIDE
+        if level ~= last_level then
+          if last then advance(lane.n, score_of(last)) end
+          last_level = level
         end
-        last = score
+        last = id
         if lane.drate > 0 then bucket_take('d' .. lane.n, bucket('d' .. lane.n, lane.drate, lane.dburst), 1) end
       end
     end
   end
-  if last then advance(lane.n, last) end
+  if last then advance(lane.n, score_of(last)) end
+  occupy_plainly()
   taken[at] = offset
   return got
 end
@@ -239,15 +285,14 @@ function work_left()
 end
 
 -- Claims for a worker's own free slots, replayably: the same request number is answered with the same tasks.
--- Returns nil and the tasks as {head, envelope, ...}, or the status that says why there are none.
+-- Returns nil, their heads in one string and their envelopes, or the status that says why there are none.
 function claim_direct(inc, request, want)
   local reg = registration(inc)
-  if not reg or reg.st == 5 then return 'gone' end
+  if not reg or reg.st == 5 then return 'gone', '', {} end
   local last = call('HGET', REPLIES, inc)
-  local out = {}
   if last then
     local number = struct.unpack('>d', last)
-    if request < number then return 'late' end
+    if request < number then return 'late', '', {} end
     if request == number then
       local ids, fences = {}, {}
       for pos = 9, #last, HEAD_SIZE do
@@ -256,32 +301,30 @@ function claim_direct(inc, request, want)
         fences[#fences + 1] = fence
       end
       local raws, recs = hash_many(TASKS, ids), hash_many(RECORDS, ids)
+      local heads, envelopes = {}, {}
       for i, id in ipairs(ids) do
         local rec = recs[i] and rec_unpack(recs[i])
         if raws[i] and rec and rec.fence == fences[i] and rec.holder == inc and rec.state == RUNNING then
-          out[#out + 1] = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, told_flags(rec, raws[i]))
-          out[#out + 1] = raws[i]
+          heads[#heads + 1] = struct.pack(HEAD, id, rec.fence, rec.attempts, rec.crashes, told_flags(rec, raws[i]))
+          envelopes[#envelopes + 1] = raws[i]
         end
       end
-      return nil, out
+      return nil, table.concat(heads), envelopes
     end
   end
-  local memo = {struct.pack('>d', request)}
+  local heads = ''
   if reg.st == 2 and want > 0 then
     local free = math.min(want, reg.s - held_of(inc))
     if free > 0 then
       claim_batch(free, function() return inc end, RUNNING)
       wake(claim_flush())
-      for i = 1, #claimed do
-        out[2 * i - 1], out[2 * i] = claimed[i], claimed_raws[i]
-        memo[i + 1] = claimed[i]
-      end
+      heads = table.concat(claimed)
     end
   end
-  call('HSET', REPLIES, inc, table.concat(memo))
+  call('HSET', REPLIES, inc, struct.pack('>d', request) .. heads)
   -- Whoever leaves eligible work behind passes the token on, and so does a worker that is full or draining.
   if work_left() then wake(1) end
-  return reg.st == 3 and 'draining' or nil, out
+  return reg.st == 3 and 'draining' or nil, heads, claimed_raws
 end
 
 end

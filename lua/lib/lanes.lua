@@ -11,7 +11,8 @@ local mend = nil        -- (set by finish) puts a task whose record says that it
 local waits_cache = {}  -- per tenant: whether it has parked tasks
 
 -- What other parts use; the rest is local to the block below (a Lua function may have 200 locals at once).
-local tenant_conf, vt_get, charge, advance, restored, tenant_waits, park_member, park, place, place_flush, wake, vt_set
+local tenant_conf, vt_get, charge, advance, restored, tenant_waits, park_member, park, enqueue, place, place_flush, wake
+local vt_set
 do
 local COST = 256               -- virtual time of one task at weight 1; weights go to 256
 
@@ -59,7 +60,16 @@ function vt_set(field, value)
   vt_dirty[field] = value
 end
 
+-- A batch is mostly of one kind: what the last charge found, and where the next one of its kind starts.
+local last_charge = nil
+
+local function charges_end()
+  if last_charge then vt_set(last_charge.tenant_field, last_charge.start) end
+  last_charge = nil
+end
+
 local function vt_flush()
+  charges_end()
   local pairs_ = {}
   for field, value in pairs(vt_dirty) do
     pairs_[#pairs_ + 1] = field
@@ -70,27 +80,29 @@ local function vt_flush()
 end
 
 -- The score of a task that joins its lane now, charged to its tenant.
-local last_charge = nil -- a batch is mostly of one kind: the fields and the cost of the last
 function charge(lane_n, prio, tenant)
   local c = last_charge
   if not c or c.lane_n ~= lane_n or c.prio ~= prio or c.tenant ~= tenant then
+    charges_end()
     local fifo = lane_by_n[lane_n].conf.fifo
     local weight = fifo and 1 or tenant_conf(tenant).w
     local lane_field = lane_n .. ':' .. prio
+    local tenant_field = lane_field .. ':' .. (fifo and '' or tenant)
     c = {
-      lane_n = lane_n, prio = prio, tenant = tenant, lane_field = lane_field,
-      tenant_field = lane_field .. ':' .. (fifo and '' or tenant), cost = math.max(1, math.floor(COST / weight + 0.5)),
+      lane_n = lane_n, prio = prio, tenant = tenant, tenant_field = tenant_field, level = (9 - prio) * STRIDE,
+      start = math.max(vt_both(lane_field, tenant_field)), cost = math.max(1, math.floor(COST / weight + 0.5)),
     }
     last_charge = c
   end
-  local start = math.max(vt_both(c.lane_field, c.tenant_field))
+  local start = c.start
   if start >= STRIDE - COST then start = STRIDE - COST end
-  vt_set(c.tenant_field, start + c.cost)
-  return (9 - prio) * STRIDE + start
+  c.start = start + c.cost
+  return c.level + start
 end
 
 -- Moves a lane's virtual time to that of a task that leaves it.
 function advance(lane_n, score)
+  charges_end()
   local level = math.floor(score / STRIDE)
   local field = lane_n .. ':' .. (9 - level)
   local start = score - level * STRIDE
@@ -130,14 +142,15 @@ function park(id, rec)
   waits_cache[rec.tenant] = true
 end
 
-local function enqueue(id, lane_n, score)
+function enqueue(id, lane_n, score)
   local adds = lane_adds[lane_n]
   if not adds then
     adds = {}
     lane_adds[lane_n] = adds
   end
-  adds[#adds + 1] = score
-  adds[#adds + 1] = id
+  local n = #adds
+  adds[n + 1] = score
+  adds[n + 2] = id
 end
 
 -- Puts a task where it may wait: in its lane, or parked behind others of a tenant at its limit.

@@ -7,22 +7,32 @@ local events = {}
 local event_kinds = {}
 local event_tails = {} -- (lane, attempts) as packed, by both: few differ in one call
 
-local function emit(kind, id, lane, attempts)
+-- The list of a kind, to which each task adds its id and its tail.
+local function emitted(kind)
   local list = events[kind]
   if not list then
     list = {}
     events[kind] = list
     event_kinds[#event_kinds + 1] = kind
   end
+  return list
+end
+
+local function emit_tail(lane, attempts)
   local both = lane * 65536 + attempts
   local tail = event_tails[both]
   if not tail then
     tail = struct.pack('>BH', lane, attempts)
     event_tails[both] = tail
   end
+  return tail
+end
+
+local function emit(kind, id, lane, attempts)
+  local list = events[kind] or emitted(kind)
   local n = #list
   list[n + 1] = id
-  list[n + 2] = tail
+  list[n + 2] = emit_tail(lane, attempts)
 end
 
 -- Writes the events of this call. It runs before the transition's own writes: after a failure half-way

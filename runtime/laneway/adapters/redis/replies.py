@@ -50,22 +50,20 @@ def claimed(head: bytes, envelope: bytes) -> Claimed:
 
 class HandedOver(Sequence[Claimed]):
     """The tasks of an answer, taken apart one by one when they are looked at: how many there are is known before, so
-    that a worker can ask for the next while it starts these. ``parts`` is head, envelope, head, envelope, ..."""
+    that a worker can ask for the next while it starts these. ``heads`` is one head after the other."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_envelopes", "_heads")
 
-    def __init__(self, parts: list[bytes]) -> None:
-        self._parts = parts
+    def __init__(self, heads: bytes, envelopes: list[bytes]) -> None:
+        self._heads, self._envelopes = heads, envelopes
 
     def __len__(self) -> int:
-        return len(self._parts) // 2
+        return len(self._envelopes)
 
     def __iter__(self) -> Iterator[Claimed]:
-        it = iter(self._parts)
-        unpack = _HEAD.unpack
-        for head in it:
-            id_, fence, attempt, crashes, flags = unpack(head)
-            yield Claimed(id_, int(fence), attempt, crashes, flags, next(it))
+        heads = _HEAD.iter_unpack(self._heads)
+        for (id_, fence, attempt, crashes, flags), envelope in zip(heads, self._envelopes, strict=True):
+            yield Claimed(id_, int(fence), attempt, crashes, flags, envelope)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -87,7 +85,7 @@ def turn(reply: list[Any]) -> Turn:
         return Turn(status, reply[1], [], {})
     n = reply[3]
     refused = {reply[4 + i] - 1: reply[5 + i].decode() for i in range(0, n, 2)} if n else {}
-    tasks = HandedOver(reply[4 + n :]) if len(reply) > 4 + n else []
+    tasks = HandedOver(reply[4 + n], reply[5 + n :]) if len(reply) > 5 + n else []
     return Turn(status, reply[1], tasks, refused, reply[2])
 
 
