@@ -5,9 +5,13 @@ Run it after changing one: python hack/docs_metrics.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from laneway.kit.metrics import CATALOGUE, OTHER, MetricDef
+from laneway_operator.adapter.metrics import AdapterMetrics
 from laneway_operator.engine.metrics import CATALOGUE as OPERATOR
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "metrics.md"
@@ -42,6 +46,17 @@ _GROUPS = (
 )
 
 
+def _of_adapter() -> Iterator[MetricDef]:
+    """The adapter's, which are no catalogue: what its registry describes."""
+    for family in AdapterMetrics(CollectorRegistry()).registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {"laneway_adapter_requests": ("code",), "laneway_adapter_api_requests": ("verb", "resource", "code")}
+        yield MetricDef(name, family.type, family.documentation, labels.get(family.name, ()), "adapter")
+
+
+_ADAPTER = tuple(_of_adapter())
+
+
 def page() -> str:
     """The whole page."""
     parts = [_HEAD]
@@ -55,6 +70,8 @@ def page() -> str:
         raise SystemExit(f"no group of the page takes {[metric.name for metric in left]}")
     parts.append("\n## The operator\n\n| metric | kind | labels | from | meaning |\n|---|---|---|---|---|\n")
     parts += [_row(metric) for metric in OPERATOR]
+    parts.append("\n## The metrics adapter\n\n| metric | kind | labels | from | meaning |\n|---|---|---|---|---|\n")
+    parts += [_row(metric) for metric in _ADAPTER]
     parts.append("\n## Buckets\n\n| metric | upper bounds |\n|---|---|\n")
     parts += [
         f"| `{metric.name}` | {', '.join(f'{bound:g}' for bound in metric.buckets)} |\n"

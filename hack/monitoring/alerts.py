@@ -1,7 +1,7 @@
 """The alerts and recording rules. hack/docs_monitoring.py writes the chart's rules and the reference from them.
 
 An expression that ends in a number compares with it: that is the alert's bound, which the chart's values may replace.
-Selectors of the operator's metrics end in ``{}`` or ``{...}``, into which the chart puts its namespace.
+Selectors of the operator's and the adapter's metrics end in ``{}`` or ``{...}``: there the chart puts its namespace.
 """
 
 from __future__ import annotations
@@ -255,6 +255,29 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "laneway-access",
+        "queues",
+        alerts=(
+            Alert(
+                "LanewayCredentialsFail",
+                "warning",
+                "max by (namespace, source) (laneway_auth_source_failing) > 0",
+                "The gateway cannot read credentials from {{ $labels.source }}",
+                "Those that were read last hold; who comes with others is refused.",
+                "5m",
+            ),
+            Alert(
+                "LanewayChangesUnlogged",
+                "warning",
+                "sum by (namespace) (increase(laneway_audit_lost_total[15m])) > 0",
+                "The log of changes has lost lines",
+                "{{ $value | humanize }} lines could not be written within 15 minutes; the changes themselves were"
+                " made.",
+                bound="lines lost within 15 minutes",
+            ),
+        ),
+    ),
+    Group(
         "laneway-operator",
         "operator",
         alerts=(
@@ -294,6 +317,29 @@ GROUPS: tuple[Group, ...] = (
                 "{{ $value }} replicas are missing: they do not start, or find no node.",
                 "15m",
                 "replicas that are missing",
+            ),
+        ),
+    ),
+    Group(
+        "laneway-adapter",
+        "operator",
+        alerts=(
+            Alert(
+                "LanewayAdapterConflict",
+                "warning",
+                "max by (namespace) (laneway_adapter_metrics_api_conflict{}) > 0",
+                "Another adapter serves external.metrics.k8s.io",
+                "Laneway's adapter leaves it alone, so HPAs on Laneway's metrics get no values.",
+                "5m",
+            ),
+            Alert(
+                "LanewayAdapterCertificateExpires",
+                "critical",
+                "min by (namespace) (laneway_adapter_certificate_expiry_timestamp_seconds{}) - time() < 172800",
+                "The certificate of the metrics adapter expires in {{ $value | humanizeDuration }}",
+                "It renews it long before; if it can't, the API server will refuse it, and HPAs get no values.",
+                "10m",
+                "seconds until the certificate expires",
             ),
         ),
     ),

@@ -17,7 +17,8 @@ R = "[$__rate_interval]"
 @dataclass(frozen=True)
 class Panel:
     """One panel. ``queries`` are (expression, legend); ``unit`` is Grafana's name of it. ``kind``: timeseries or stat;
-    ``width`` is of 24. ``bad_over``: from there on the value is shown as bad. ``exemplars``: traces are shown."""
+    ``width`` is of 24. ``bad_over``: from there on the value is shown as bad. ``exemplars``: traces are shown.
+    ``signed``: values may be under 0."""
 
     title: str
     queries: tuple[tuple[str, str], ...]
@@ -28,6 +29,7 @@ class Panel:
     stacked: bool = False
     bad_over: float | None = None
     exemplars: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,27 @@ LANES = Row(
             "reqps",
         ),
         Panel(
+            "When a task submitted now would start",
+            ((f"max by (queue, lane) (laneway_lane_eta_seconds{{{L}}})", "{{queue}} {{lane}}"),),
+            "s",
+            "As predicted from what was done lately; a lane of which nothing can be told is left out.",
+        ),
+        Panel(
+            "Error of that prediction",
+            quantiles("laneway_eta_error_seconds", "queue, lane", L),
+            "s",
+            "Predicted less real time to the start, of sampled tasks; over 0: it started sooner.",
+            signed=True,
+        ),
+        Panel(
+            "Cancelled and expired",
+            (
+                (f'max by (queue) (laneway_tasks{{{Q}, state="cancelled"}})', "cancelled {{queue}}"),
+                (f'max by (queue) (laneway_tasks{{{Q}, state="expired"}})', "expired {{queue}}"),
+            ),
+            about="Those that are kept still.",
+        ),
+        Panel(
             "Scheduled and parked",
             (
                 (f"max by (queue) (laneway_scheduled{{{Q}}})", "scheduled {{queue}}"),
@@ -305,7 +328,9 @@ EVENTS = Row(
             ((f"sum by (queue) (increase(laneway_events_lost_total{{{Q}}}{R}))", "{{queue}}"),),
             about="Since the outbox was full.",
         ),
-        Panel("Drift", ((f"max by (queue) (laneway_conservation_drift{{{Q}}})", "{{queue}}"),), bad_over=1),
+        Panel(
+            "Drift", ((f"max by (queue) (laneway_conservation_drift{{{Q}}})", "{{queue}}"),), bad_over=1, signed=True
+        ),
         Panel(
             "Age of the numbers",
             ((f"max by (queue) (laneway_stats_age_seconds{{{Q}}})", "{{queue}}"),),
@@ -401,6 +426,32 @@ STREAMS = Row(
     ),
 )
 
+ACCESS = Row(
+    "Credentials",
+    (
+        Panel(
+            "Requests by credential",
+            ((f"sum by (auth, outcome) (rate(laneway_auth_requests_total{{{N}}}{R}))", "{{auth}} {{outcome}}"),),
+            "reqps",
+            "Where the gateway asks for credentials.",
+        ),
+        Panel(
+            "Denied",
+            ((f"sum by (permission) (rate(laneway_auth_denied_total{{{N}}}{R}))", "{{permission}}"),),
+            "reqps",
+            "Requests of those who are known, and lack this permission.",
+        ),
+        Panel(
+            "Sources of credentials",
+            (
+                (f"max by (source) (laneway_auth_source_failing{{{N}}})", "{{source}} fails"),
+                (f"max(laneway_auth_keys{{{N}}})", "API keys"),
+                (f"sum(increase(laneway_audit_lost_total{{{N}}}{R}))", "changes not logged"),
+            ),
+        ),
+    ),
+)
+
 _OP = "laneway_operator_"
 OPERATOR = Row(
     "Operator",
@@ -478,6 +529,27 @@ POOLS = Row(
     ),
 )
 
+_AD = "laneway_adapter_"
+ADAPTER = Row(
+    "Metrics adapter",
+    (
+        Panel("Answers", ((f"sum by (code) (rate({_AD}requests_total{{{N}}}{R}))", "{{code}}"),), "reqps"),
+        Panel(
+            "Its requests to the API server",
+            ((f"sum by (verb, code) (rate({_AD}api_requests_total{{{N}}}{R}))", "{{verb}} {{code}}"),),
+            "reqps",
+        ),
+        Panel(
+            "Certificate",
+            (
+                (f"min({_AD}certificate_expiry_timestamp_seconds{{{N}}}) - time()", "expires in"),
+                (f"max({_AD}metrics_api_conflict{{{N}}})", "another adapter is registered"),
+            ),
+            "s",
+        ),
+    ),
+)
+
 DASHBOARDS: tuple[Dashboard, ...] = (
     Dashboard(
         "laneway-queues",
@@ -504,14 +576,14 @@ DASHBOARDS: tuple[Dashboard, ...] = (
         "laneway-gateway",
         "Laneway / Gateway",
         "Requests, submissions and streams of events.",
-        (HTTP, INTAKE, STREAMS),
+        (HTTP, INTAKE, STREAMS, ACCESS),
         (NAMESPACE, QUEUE),
     ),
     Dashboard(
         "laneway-operator",
         "Laneway / Operator",
         "The operator's passes, and its pools.",
-        (OPERATOR, POOLS),
+        (OPERATOR, POOLS, ADAPTER),
         (Variable("namespace", "laneway_operator_leader", "namespace"),),
     ),
 )

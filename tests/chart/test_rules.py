@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +99,14 @@ CASES: Mapping[str, tuple[dict[str, str], dict[str, str]]] = {
         {'laneway_service_failures_total{service="relay"}': "0+1x30"},
         {'laneway_service_failures_total{service="relay"}': "0x25 1x5"},
     ),
+    "LanewayCredentialsFail": (
+        {'laneway_auth_source_failing{source="keys"}': "1x30"},
+        {'laneway_auth_source_failing{source="keys"}': "1x3 0x27"},
+    ),
+    "LanewayChangesUnlogged": (
+        {"laneway_audit_lost_total": "0x25 3x5"},
+        {"laneway_audit_lost_total": "3x30"},
+    ),
     "LanewayOperatorLeads": (
         {
             'laneway_operator_leader{namespace="laneway-system", pod="a"}': "1x30",
@@ -126,6 +135,15 @@ CASES: Mapping[str, tuple[dict[str, str], dict[str, str]]] = {
             'laneway_operator_pool_ready_replicas{exported_namespace="shop", pool="mailers"}': "0x10 3x20",
         },
     ),
+    "LanewayAdapterConflict": (
+        {"laneway_adapter_metrics_api_conflict": "1x30"},
+        {"laneway_adapter_metrics_api_conflict": "1x3 0x27"},
+    ),
+    # (promtool's time begins at 1970)
+    "LanewayAdapterCertificateExpires": (
+        {"laneway_adapter_certificate_expiry_timestamp_seconds": "90000x30"},
+        {"laneway_adapter_certificate_expiry_timestamp_seconds": "900000x30"},
+    ),
 }
 
 
@@ -145,6 +163,14 @@ def test_promtool_takes_the_rules_of_the_chart_and_of_its_files(helm: Helm, tmp_
     said = promtool("check", "rules", "--lint=all", "--lint-fatal", str(rendered), *map(str, _FILES))
     assert said.returncode == 0, said.stdout + said.stderr
     assert f"{len(ALERTS) + sum(len(group.recorded) for group in GROUPS)} rules found" in said.stdout
+
+
+def test_the_values_of_the_chart_know_each_alert_by_name() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    rule = schema["properties"]["monitoring"]["properties"]["prometheusRule"]["properties"]
+    assert rule["disabled"]["items"]["enum"] == [alert.name for alert in ALERTS]
+    bounded = [alert.name for alert in ALERTS if alert.number is not None and alert.name != "LanewayTasksWait"]
+    assert rule["bounds"]["propertyNames"]["enum"] == bounded
 
 
 def test_every_alert_has_a_case_of_firing_and_one_of_not() -> None:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from tests.chart.charts import CHART, Helm
 
 from laneway.kit.metrics import CATALOGUE
+from laneway_operator.adapter.metrics import AdapterMetrics
 from laneway_operator.engine.metrics import OperatorMetrics
 from monitoring.alerts import ALERTS
 from servers.kubernetes_build import find
@@ -33,6 +34,7 @@ def known_metrics() -> set[str]:
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry)
     metrics.watch_queue(lambda: 0.0, lambda: 0.0)
+    AdapterMetrics(registry)
     ours = {family.name for family in registry.collect()}
     return ours | {metric.name.removesuffix("_total") for metric in CATALOGUE}
 

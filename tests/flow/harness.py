@@ -258,10 +258,11 @@ class Flow:
         command = [*_role("poller"), "--queue", self.queue, "--log-format", "json", "--metrics-port", str(port)]
         return await self._start("poller", command, self._servers(redis, kafka), port)
 
-    async def gateway(self, port: int | None = None) -> Member:
-        """A gateway process that listens."""
+    async def gateway(self, port: int | None = None, *, auth: Path | None = None) -> Member:
+        """A gateway process that listens; ``auth`` is its file of who may use it."""
         port = port or free_port()
         command = [*_role("gateway"), "--queue", self.queue, "--port", str(port)]
+        command += ["--auth", str(auth)] if auth is not None else []
         member = await self._start("gateway", command, self._servers(), port)
 
         async def listens() -> bool:

@@ -8,17 +8,21 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import httpx
 import pytest
-from prometheus_client import make_wsgi_app
+import yaml
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from tests.flow.conftest import SHORT, NewFlow
 from tests.flow.harness import Flow, lanes, until
 
+from laneway.cli.main import main
+from laneway_operator.adapter.metrics import AdapterMetrics
 from laneway_operator.engine.metrics import OperatorMetrics
 from monitoring.alerts import ALERTS, FILES, GROUPS
 from monitoring.panels import DASHBOARDS
@@ -53,34 +57,69 @@ def operator_metrics() -> OperatorMetrics:
     return metrics
 
 
+def adapter_metrics() -> AdapterMetrics:
+    """The metrics of a metrics adapter that has answered a little."""
+    metrics = AdapterMetrics()
+    metrics.count(200)
+    metrics.count_request("create", "subjectaccessreviews", 201)
+    metrics.conflict.set(0)
+    metrics.expires.set(time.time() + 30 * 86_400)
+    return metrics
+
+
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
+
+
+@contextmanager
+def served(registry: CollectorRegistry) -> Iterator[int]:
+    """A registry on a port of loopback."""
+    server = make_server("127.0.0.1", 0, make_wsgi_app(registry), handler_class=_Quiet)  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture
 def operator() -> Iterator[tuple[OperatorMetrics, int]]:
     """An operator's registry, served on a port."""
     metrics = operator_metrics()
-    server = make_server("127.0.0.1", 0, make_wsgi_app(metrics.registry), handler_class=_Quiet)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield metrics, server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(metrics.registry) as port:
+        yield metrics, port
+
+
+@pytest.fixture
+def adapter() -> Iterator[int]:
+    """The port of a metrics adapter's registry."""
+    with served(adapter_metrics().registry) as port:
+        yield port
 
 
 class System:
-    """A queue with gateway, poller and two worker processes, all of which serve metrics."""
+    """A queue with gateway, poller and two worker processes, all of which serve metrics, and a gateway that asks for
+    credentials."""
 
     def __init__(self, flow: Flow, redis: RedisServer) -> None:
         self.flow, self.redis = flow, redis
 
     async def start(self) -> None:
         """Starts all of it."""
-        self.gateway, self.poller, self.worker = await asyncio.gather(
-            self.flow.gateway(), self.flow.poller(metrics=True), self.flow.worker(metrics=True, processes=2)
+        keys, auth = self.flow.folder / "keys.yaml", self.flow.folder / "auth.yaml"
+        made = CliRunner().invoke(main, ["keys", "create", "-f", str(keys), "--name", "viewer", "--role", "viewer"])
+        assert made.exit_code == 0, made.output
+        self.key = made.stdout.strip()
+        auth.write_text(yaml.safe_dump({"keys": {"path": str(keys)}, "audit": {"file": str(auth) + ".log"}}))
+        self.gateway, self.guarded, self.poller, self.worker = await asyncio.gather(
+            self.flow.gateway(),
+            self.flow.gateway(auth=auth),
+            self.flow.poller(metrics=True),
+            self.flow.worker(metrics=True, processes=2),
         )
         self.base = f"http://127.0.0.1:{self.gateway.port}/api/v1/queues/{self.flow.queue}"
 
@@ -125,6 +164,11 @@ class System:
                 await http.post(f"{self.base}/tasks", json=body)
             for _ in range(2):
                 await http.post(f"{self.base}/tasks", json={"type": "work"}, headers={"Idempotency-Key": f"k{n}"})
+            guarded = f"http://127.0.0.1:{self.guarded.port}/api/v1/queues/{self.flow.queue}"
+            known = {"Authorization": f"Bearer {self.key}"}
+            assert (await http.get(f"{guarded}/stats")).status_code == 401
+            assert (await http.get(f"{guarded}/stats", headers=known)).status_code in (200, 503)
+            assert (await http.post(f"{guarded}/tasks", headers=known, json={"type": "work"})).status_code == 403
             await asyncio.sleep(0.05)
 
     async def fail_requests(self) -> None:
@@ -143,8 +187,8 @@ class System:
 
     def scraped(self) -> dict[str, list[str]]:
         """Where the metrics are, by job."""
-        members = (("gateway", self.gateway), ("poller", self.poller), ("worker", self.worker))
-        return {name: [f"127.0.0.1:{member.port}"] for name, member in members}
+        members = {"gateway": (self.gateway, self.guarded), "poller": (self.poller,), "worker": (self.worker,)}
+        return {name: [f"127.0.0.1:{member.port}" for member in of] for name, of in members.items()}
 
     async def metrics(self, port: int) -> str:
         """What a process shows."""
@@ -196,11 +240,11 @@ def alert_selectors() -> dict[str, str]:
 
 
 async def test_every_panel_and_alert_gets_data_from_a_running_system(
-    system: System, operator: tuple[OperatorMetrics, int]
+    system: System, operator: tuple[OperatorMetrics, int], adapter: int
 ) -> None:
     metrics, port = operator
-    targets = {**system.scraped(), "operator": [f"127.0.0.1:{port}"]}
-    labels = {"operator": {"namespace": "laneway-system"}}
+    targets = {**system.scraped(), "operator": [f"127.0.0.1:{port}"], "adapter": [f"127.0.0.1:{adapter}"]}
+    labels = {name: {"namespace": "laneway-system"} for name in ("operator", "adapter")}
     with PrometheusServer(targets, rules=RULES, labels=labels) as prometheus:
         async with system.load():
             await system.fail_requests()
@@ -226,17 +270,19 @@ async def test_every_panel_and_alert_gets_data_from_a_running_system(
 
 
 async def test_promtool_finds_nothing_wrong_with_the_metrics_of_any_role(
-    system: System, operator: tuple[OperatorMetrics, int]
+    system: System, operator: tuple[OperatorMetrics, int], adapter: int
 ) -> None:
     async with system.load():
         ports = {"gateway": system.gateway.port, "poller": system.poller.port, "worker": system.worker.port}
+        ports |= {"guarded": system.guarded.port, "operator": operator[1], "adapter": adapter}
         wanted = {"gateway": "laneway_tasks_submitted_total", "poller": "laneway_events_relayed_total"}
-        wanted["worker"] = "laneway_tasks_dead_total"
-        for role, port in {**ports, "operator": operator[1]}.items():
+        wanted |= {"worker": "laneway_tasks_dead_total", "guarded": "laneway_auth_requests_total"}
+        wanted |= {"operator": "laneway_operator_leader", "adapter": "laneway_adapter_requests_total"}
+        for role, port in ports.items():
 
             async def has_all(role: str = role, port: int = port) -> str:
                 text = await system.metrics(port)
-                return text if f"\n{wanted.get(role, 'laneway_operator_leader')}" in text else ""
+                return text if f"\n{wanted[role]}" in text else ""
 
             text = await until(f"{role} has counted something", has_all, 20.0)
             said = promtool("check", "metrics", stdin=text)
