@@ -36,9 +36,11 @@ class Kept:
         self.checkpoints: dict[bytes, Saved] = {}
         self.gate: asyncio.Event | None = None
         self.unsaved: list[list[bytes]] = []
+        self.incarnation = b"incarnat"
 
     async def note(self, inc: bytes, notes: Sequence[Note]) -> list[bool]:
-        assert inc == b"incarnat"
+        if inc != self.incarnation:
+            return [False] * len(notes)
         copies = msgspec.convert([msgspec.to_builtins(each) for each in notes], list[Note])
         self.calls.append(copies)
         if self.gate is not None:
@@ -217,6 +219,33 @@ async def test_a_checkpoint_while_redis_is_away_says_so(bench: Bench, kept: Kept
     kept.error = Unavailable("Redis is away", 1.0)
     settlement = await bench.run("tells")
     assert (settlement.kind, error_of(settlement).kind) == (Kind.RETRY, "Unavailable")
+
+
+async def test_a_checkpoint_that_meets_a_new_registration_is_written_under_that(kept: Kept) -> None:
+    kept.incarnation = b"the next"
+    inc = [b"the last"]
+
+    class Slow(Kept):
+        async def note(self, inc_: bytes, notes: Sequence[Note]) -> list[bool]:
+            inc[0] = kept.incarnation  # the worker registers anew while the call is under way
+            return await kept.note(inc_, notes)
+
+    scribe = Scribe(Slow(), lambda: inc[0])  # type: ignore[arg-type]
+    scribe.open(asyncio.get_running_loop())
+    await scribe.checkpoint(_Run(), b"\x01")  # type: ignore[arg-type]
+    assert [note.checkpoint for note in kept.notes] == [b"\x01"]
+    await scribe.close()
+
+
+async def test_who_waits_for_a_checkpoint_when_the_worker_ends_waits_no_longer(kept: Kept) -> None:
+    scribe = Scribe(kept, lambda: b"incarnat")  # type: ignore[arg-type]
+    scribe.open(asyncio.get_running_loop())
+    kept.gate = asyncio.Event()
+    under_way, next_one = (asyncio.create_task(scribe.checkpoint(_Run(), b"\x01")) for _ in range(2))  # type: ignore[arg-type]
+    await until(lambda: kept.calls, "the first call is under way")
+    await scribe.close()
+    async with asyncio.timeout(10):
+        await asyncio.gather(under_way, next_one, return_exceptions=True)
 
 
 async def test_notes_never_keep_a_task_from_its_settlement_for_long(

@@ -167,7 +167,7 @@ class Context:
 
     async def checkpoint(self, data: Any) -> None:
         """Saves what the next attempt goes on from, in place of what was saved before. When this returns, it is in
-        Redis as surely as the task is. None takes away what was saved.
+        Redis. None takes away what was saved.
 
         ``data`` is anything that a task's arguments may be, up to 256 KiB in msgpack. A plain function calls
         ``ctx.sync.checkpoint(data)``.

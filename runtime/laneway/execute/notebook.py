@@ -85,6 +85,10 @@ class NoteBook:
         """Whether there is anything that is not written yet."""
         return bool(self._out or self._progress or self._lines) or self._checkpoint is not None
 
+    def has_to_go(self) -> bool:
+        """Whether there is anything to write, and it would be taken."""
+        return self.news and self.held
+
     def take(self) -> Note | None:
         """What is to be written now; None when there is nothing. What was out and failed comes first, alone and
         unchanged, so that it is taken once."""

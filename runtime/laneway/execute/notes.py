@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from laneway.errors import ConfigError, LanewayError, LeaseLost
@@ -16,7 +17,7 @@ from laneway.execute.run import Run
 from laneway.execute.task_logs import TaskLogHandler
 from laneway.kit.ids import id_text
 from laneway.kit.logs import Scope, get_logger
-from laneway.model.notes import LINE_CHARS, Saved
+from laneway.model.notes import LINE_CHARS, Note, Saved
 from laneway.ports.notes import NoteStore
 
 log = get_logger("laneway.notes")
@@ -87,6 +88,8 @@ class Scribe:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for book in list(self._news):
+            self.forget(book)
 
     # -- what handlers tell, from any thread
 
@@ -183,7 +186,8 @@ class Scribe:
         if threading.get_ident() == self._thread:
             self._wake(book)
         elif book not in self._news:
-            loop.call_soon_threadsafe(self._wake, book)
+            with suppress(RuntimeError):  # the loop has closed: nobody is left to write it
+                loop.call_soon_threadsafe(self._wake, book)
 
     # -- on the event loop
 
@@ -199,11 +203,11 @@ class Scribe:
     async def finish(self, run: Run) -> None:
         """The attempt ends: what it has told is written now, if that takes no longer than :data:`END_WAIT`."""
         book, loop = run.book, self._loop
-        if book is None or loop is None:
+        if book is None or loop is None or not book.has_to_go():
             return
         try:
             async with asyncio.timeout(END_WAIT):
-                while book.news and book.held:
+                while book.has_to_go():
                     waiter = loop.create_future()
                     book.wait(waiter)
                     self._wake(book)
@@ -248,7 +252,11 @@ class Scribe:
         if not notes:
             return True
         try:
-            held = await self._store.note(self._incarnation(), notes)
+            held = await self._noted(notes)
+        except asyncio.CancelledError:
+            for book in writing:
+                book.close()  # nobody else would tell those who wait
+            raise
         except LanewayError as error:
             self._not_written(writing, error)
             return False
@@ -262,6 +270,14 @@ class Scribe:
             self._keep(book)
         return True
 
+    async def _noted(self, notes: list[Note]) -> list[bool]:
+        """Writes notes under the registration in force, also when that changes meanwhile."""
+        inc = self._incarnation()
+        held = await self._store.note(inc, notes)
+        if not all(held) and self._incarnation() != inc:
+            held = await self._store.note(self._incarnation(), notes)
+        return held
+
     def _not_written(self, books: list[NoteBook], error: Exception) -> None:
         for book in books:
             book.failed(error)
@@ -269,7 +285,7 @@ class Scribe:
 
     def _keep(self, book: NoteBook) -> None:
         """What has come meanwhile, or could not be written, stays to be written."""
-        if book.news and book.held and not book.closed:
+        if book.has_to_go() and not book.closed:
             self._wake(book)
 
     # -- for the next attempt, and when there is none
