@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,6 +68,16 @@ async def forwarded(to: Service, kube_context: str | None = None) -> AsyncIterat
     )  # fmt: skip
     said: list[bytes] = []
     listeners: list[asyncio.Task[None]] = []
+    loop, us = asyncio.get_running_loop(), asyncio.current_task()
+    told = asyncio.Event()
+
+    def terminated() -> None:
+        told.set()
+        assert us is not None
+        us.cancel()
+
+    # A signal that ends us at once would leave kubectl behind.
+    loop.add_signal_handler(signal.SIGTERM, terminated)
     try:
         assert process.stdout is not None and process.stderr is not None
         listeners.append(asyncio.create_task(_listen(process.stderr, said)))
@@ -74,7 +85,12 @@ async def forwarded(to: Service, kube_context: str | None = None) -> AsyncIterat
         # What it says of each connection is read on, or its pipe would fill up.
         listeners.append(asyncio.create_task(_listen(process.stdout, [])))
         yield f"http://127.0.0.1:{port}"
+    except asyncio.CancelledError:
+        if told.is_set():
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
     finally:
+        loop.remove_signal_handler(signal.SIGTERM)
         await _end(process)
         for listener in listeners:
             listener.cancel()
