@@ -104,7 +104,7 @@ function Tiles({ queue, now }: { queue: string; now: Stats }) {
   return (
     <dl class="tiles">
       <Tile name="Submitted" value={rate(rates.in)} unit="/s" note={`${count(now.tasks["submitted"] ?? 0)} in all`} />
-      <Tile name="Ended" value={rate(rates.out)} unit="/s" note={`${compact(now.tasks["succeeded"] ?? 0)} succeeded kept`} />
+      <Tile name="Ended" value={rate(rates.out)} unit="/s" note={`${compact(now.tasks["succeeded"] ?? 0)} succeeded`} />
       <Tile name="Queued" value={compact(queued)} note={oldest < 0 ? "nothing waits" : `oldest ${duration(oldest)}`} to={href(queue, "tasks", null, "?state=queued")} />
       <Tile name="Running" value={compact(held)} note={slots ? `${Math.round((held / slots) * 100)}% of ${count(slots)} slots` : "no slots"} to={href(queue, "tasks", null, "?state=running")} />
       <Tile name="Workers" value={count(now.workers.length)} bad={now.workers.length === 0} note={now.workers.length ? oddWorkers(now) : "nobody takes tasks"} to={href(queue, "workers")} />
@@ -197,10 +197,13 @@ function HistoryCharts({ history, step }: { history: History; step: number }) {
   );
 }
 
-/** Every step of the range, so that what is missing is a gap. */
+const RELAY_S = 2;
+
+/** Every step of the range that is over; what is missing is a gap. */
 function times(history: History, step: number): number[] {
   const from = Math.ceil(Date.parse(history.from) / 1000 / step) * step;
-  const to = Date.parse(history.to) / 1000;
+  // Of the step that is not over yet only a part has been counted, and the relay tells a little later.
+  const to = Date.parse(history.to) / 1000 - step - RELAY_S;
   return Array.from({ length: Math.max(0, Math.min(5_000, Math.floor((to - from) / step) + 1)) }, (_, i) => from + i * step);
 }
 

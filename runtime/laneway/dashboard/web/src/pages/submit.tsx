@@ -204,7 +204,7 @@ function Line({ name, value, set, error, hint, numeric = false }: {
 function SchemaInput({ field, value, error, set }: { field: SchemaField; value: string; error: string | null; set: (value: string) => void }) {
   const { schema, kind } = field;
   const bounds = schema.minimum !== undefined || schema.maximum !== undefined ? `${schema.minimum ?? "…"} to ${schema.maximum ?? "…"}` : "";
-  const hint = [schema.description, kind === "json" ? "JSON" : kind === "text" ? "" : kind === "choice" ? "" : kind, bounds].filter(Boolean).join(" · ");
+  const hint = [schema.description, kind === "json" ? "JSON" : kind === "integer" ? "whole number" : kind === "number" ? "number" : "", bounds].filter(Boolean).join(" · ");
   return (
     <Field name={field.name} required={field.required} error={error} hint={hint || undefined}>
       {(more) => {

@@ -80,7 +80,7 @@ function Facts({ queue, task }: { queue: string; task: Task }) {
     ["Worker", task.worker ?? null],
     ["Submitted", <span title={exact(task.submittedAt)}>{clock(task.submittedAt)} · <Ago at={task.submittedAt} /></span>],
     ["Runs at", task.runAt && !ENDED.has(task.state) && task.state === "scheduled" ? <span title={exact(task.runAt)}>{clock(task.runAt)} · <Ago at={task.runAt} /></span> : null],
-    ["In this state", <Ago at={task.stateSince} />],
+    ["State since", <span title={exact(task.stateSince)}>{clock(task.stateSince)} · <Ago at={task.stateSince} /></span>],
     ["Ended", task.endedAt ? <span title={exact(task.endedAt)}>{clock(task.endedAt)}</span> : null],
     ["Waited", task.waits?.waitSeconds != null ? duration(task.waits.waitSeconds) : null],
     ["Ran", task.waits?.runSeconds != null ? duration(task.waits.runSeconds) : null],

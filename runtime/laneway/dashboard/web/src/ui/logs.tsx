@@ -16,6 +16,7 @@ export function TaskLogs({ queue, task }: { queue: string; task: Task }) {
   const next = useRef(0);
   const reading = useRef(false);
   const box = useRef<HTMLOListElement>(null);
+  const atEnd = useRef(true);
   const ended = ENDED.has(task.state);
 
   const read = async (): Promise<void> => {
@@ -40,7 +41,7 @@ export function TaskLogs({ queue, task }: { queue: string; task: Task }) {
   // Stay at the end, unless somebody scrolled away from it.
   useEffect(() => {
     const list = box.current;
-    if (list && list.scrollHeight - list.scrollTop - list.clientHeight < 120) list.scrollTop = list.scrollHeight;
+    if (list && atEnd.current) list.scrollTop = list.scrollHeight;
   }, [lines]);
 
   return (
@@ -49,7 +50,10 @@ export function TaskLogs({ queue, task }: { queue: string; task: Task }) {
       {lines.length === 0 ? (
         <p class="faint">{ended ? "It wrote no log lines." : "No log lines yet."} Handlers write them with <code>ctx.log</code>.</p>
       ) : (
-        <ol class="logs" ref={box} tabIndex={0} aria-label="Log lines">
+        <ol
+          class="logs" ref={box} tabIndex={0} aria-label="Log lines"
+          onScroll={({ currentTarget: list }) => { atEnd.current = list.scrollHeight - list.scrollTop - list.clientHeight < 40; }}
+        >
           {lines.map((line) => (
             <li key={line.n} data-level={line.level.toLowerCase()}>
               <time class="num" dateTime={line.at ?? ""} title={exact(line.at)}>{clock(line.at)}</time>
