@@ -14,7 +14,7 @@ import pytest
 from tests.unit import notes_app
 from tests.unit.executor_bench import Bench, claim, error_of, result_of, until, written
 
-from laneway import InvalidCheckpoint, OutcomeUnknown, Unavailable
+from laneway import InvalidCheckpoint, LeaseLost, OutcomeUnknown, Unavailable
 from laneway.execute import notes as notes_module
 from laneway.execute.notebook import NoteBook
 from laneway.execute.notes import Scribe
@@ -245,7 +245,8 @@ async def test_who_waits_for_a_checkpoint_when_the_worker_ends_waits_no_longer(k
     await until(lambda: kept.calls, "the first call is under way")
     await scribe.close()
     async with asyncio.timeout(10):
-        await asyncio.gather(under_way, next_one, return_exceptions=True)
+        ends = await asyncio.gather(under_way, next_one, return_exceptions=True)
+    assert [type(end) for end in ends] == [LeaseLost, LeaseLost], "nobody is told that something was saved"
 
 
 async def test_notes_never_keep_a_task_from_its_settlement_for_long(

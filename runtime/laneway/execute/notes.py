@@ -135,7 +135,7 @@ class Scribe:
         book.checkpoint(data, waiter)
         self._tell(book)
         await waiter
-        if not book.held or run.over:
+        if not book.held or book.closed or run.over:
             raise _lost(run)
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
