@@ -190,9 +190,9 @@ function HistoryCharts({ history, step }: { history: History; step: number }) {
   return (
     <div class="charts">
       <Panel title="Tasks per second"><Chart title="Tasks per second" at={at} lines={rates} format={rate} empty="No samples yet" /></Panel>
-      <Panel title="Queued by lane" aside={Object.keys(history.lanes).length > MOST_LANES && `the first ${MOST_LANES} lanes`}><Chart title="Queued by lane" at={at} lines={depth} format={compact} empty="No samples yet" whole /></Panel>
-      <Panel title="Wait before start"><Chart title="Wait before start" at={at} lines={waits} format={duration} empty="No task started in this time" /></Panel>
-      <Panel title="Run time"><Chart title="Run time" at={at} lines={runs} format={duration} empty="No task ended in this time" /></Panel>
+      <Panel title="Queued by lane" aside={Object.keys(history.lanes).length > MOST_LANES && `the first ${MOST_LANES} lanes`}><Chart title="Queued by lane" at={at} lines={depth} format={compact} empty="No samples yet" of="tasks" /></Panel>
+      <Panel title="Wait before start"><Chart title="Wait before start" at={at} lines={waits} format={duration} empty="No task started in this time" of="seconds" /></Panel>
+      <Panel title="Run time"><Chart title="Run time" at={at} lines={runs} format={duration} empty="No task ended in this time" of="seconds" /></Panel>
     </div>
   );
 }

@@ -14,9 +14,9 @@ export interface Line {
   dashed?: boolean;
 }
 
-/** `empty`: what to say when there is no number at all. `whole`: nothing between two whole numbers is possible. */
-export function Chart({ title, at, lines, format, empty, whole = false, height = 168 }: {
-  title: string; at: number[]; lines: Line[]; format: (value: number) => string; empty: string; whole?: boolean; height?: number;
+/** `empty`: what to say when there is no number at all. `of`: what is counted, for marks at whole numbers or times. */
+export function Chart({ title, at, lines, format, empty, of, height = 168 }: {
+  title: string; at: number[]; lines: Line[]; format: (value: number) => string; empty: string; of?: keyof typeof MARKS; height?: number;
 }) {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -45,7 +45,7 @@ export function Chart({ title, at, lines, format, empty, whole = false, height =
         scales: { y: { range: (_u, _min, max) => [0, (max > 0 ? max : 1) * 1.06] } },
         axes: [
           { ...axis, size: 24, space: 70, grid: { show: false }, values: (_u, ticks) => ticks.map(tick(ticks)) },
-          { ...axis, size: 52, space: 34, ...(whole ? { incrs: WHOLE } : {}), values: (_u, ticks) => ticks.map(format) },
+          { ...axis, size: 52, space: 34, ...(of ? { incrs: MARKS[of] } : {}), values: (_u, ticks) => ticks.map(format) },
         ],
         series: [
           {},
@@ -100,7 +100,12 @@ export function Chart({ title, at, lines, format, empty, whole = false, height =
   );
 }
 
-const WHOLE = [1, 2, 5].flatMap((first) => Array.from({ length: 10 }, (_, power) => first * 10 ** power)).sort((a, b) => a - b);
+const tens = (from: number, to: number): number[] =>
+  Array.from({ length: to - from }, (_, i) => 10 ** (from + i)).flatMap((ten) => [1, 2, 5].map((first) => first * ten));
+const MARKS = {
+  tasks: tens(0, 10),
+  seconds: [...tens(-4, 1).filter((s) => s < 5), 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, ...[1, 2, 5, 10, 20, 50].map((day) => day * 86_400)],
+};
 
 function alone(u: uPlot, line: number): number[] {
   const values = u.data[line] ?? [];
