@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from servers.certificates import Pair
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 AUDIENCE = "laneway"
@@ -101,7 +104,7 @@ def unsigned(claims: Mapping[str, Any], algorithm: str) -> str:
 class Issuer:
     """Serves its discovery document and keys; what it serves can be changed. ``asked`` counts requests by path."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Pair | None = None) -> None:
         self.keys = [SigningKey.rsa("rsa-1"), SigningKey.ec("ec-1")]
         self.asked: dict[str, int] = {}
         self.says: dict[str, Any] = {}
@@ -123,6 +126,11 @@ class Issuer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls.cert, tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
 
     def _answer(self, path: str) -> dict[str, Any]:
         if path == "/.well-known/openid-configuration":
@@ -140,9 +148,9 @@ class Issuer:
 
 
 @contextmanager
-def running_issuer() -> Iterator[Issuer]:
-    """An issuer that serves until the block ends."""
-    issuer = Issuer()
+def running_issuer(tls: Pair | None = None) -> Iterator[Issuer]:
+    """An issuer that serves until the block ends; with ``tls``, by this certificate."""
+    issuer = Issuer(tls)
     thread = threading.Thread(target=issuer._server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from tests.contract.issuer import AUDIENCE, Issuer, SigningKey, b64, running_iss
 
 from laneway.adapters.redis import RedisStore
 from laneway.gateway.auth.access import Access
+from servers.certificates import Authority
 
 WHOAMI = "/api/v1/whoami"
 GRANTS = [
@@ -267,6 +269,20 @@ async def test_while_the_issuer_is_away_known_keys_hold_and_without_any_the_answ
         issuer.status = 500
         assert not await access.issuers[0].read()
         assert (await who(client, issuer.token(sub="another"))).status_code == 200
+
+
+async def test_an_issuer_with_an_authority_of_its_own_is_believed_only_when_that_is_given(
+    store: RedisStore, tmp_path: Path
+) -> None:
+    authority, stranger = Authority(tmp_path, "ours"), Authority(tmp_path, "stranger")
+    with running_issuer(authority.issue("issuer", hosts=["127.0.0.1"])) as issuer:
+        async with opened(store, issuer, caBundle=authority.cert.read_text()) as (client, _):
+            assert (await who(client, issuer.token())).status_code == 200
+        for more in ({}, {"caBundle": stranger.cert.read_text()}):
+            async with opened(store, issuer, wait=False, **more) as (client, access):
+                assert not await access.issuers[0].read()
+                assert "CERTIFICATE_VERIFY_FAILED" in (access.issuers[0].amiss or "")
+                assert (await who(client, issuer.token())).status_code == 503
 
 
 @pytest.mark.parametrize(
