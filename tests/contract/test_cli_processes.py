@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from tests.contract.cli_queue import CliQueue
 
 from laneway.model.settlement import Kind
+from servers.redis import RedisServer
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -107,18 +109,19 @@ def test_tasks_from_a_slow_pipe_are_submitted_as_they_come(queue: CliQueue, star
 class Terminal:
     """One ``laneway args`` on a pseudo-terminal, as a person sees it."""
 
-    def __init__(self, queue: CliQueue, *args: str) -> None:
+    def __init__(self, queue: CliQueue, *args: str, env: Mapping[str, str] | None = None) -> None:
         self.shown = ""
         self._main, side = pty.openpty()
-        env = {
+        said = {
             **os.environ,
             "LANEWAY_REDIS_URL": queue.url,
             "LANEWAY_QUEUE": "orders",
             "TERM": "xterm",
             "COLUMNS": "120",
+            **(env or {}),
         }
         command = [sys.executable, "-m", "laneway", *args]
-        self.process = subprocess.Popen(command, env=env, stdin=side, stdout=side, stderr=side)
+        self.process = subprocess.Popen(command, env=said, stdin=side, stdout=side, stderr=side)
         os.close(side)
 
     def until(self, text: str) -> None:
@@ -163,8 +166,8 @@ class Terminal:
 def terminal(queue: CliQueue) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def run(*args: str) -> Terminal:
-        opened.append(Terminal(queue, *args))
+    def run(*args: str, env: Mapping[str, str] | None = None) -> Terminal:
+        opened.append(Terminal(queue, *args, env=env))
         return opened[-1]
 
     yield run
@@ -216,3 +219,121 @@ def test_ctrl_c_ends_a_submission_that_waits_for_more_lines(queue: CliQueue, sta
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert queue.counts()["queued"] == 1
+
+
+def test_top_follows_the_queue_and_ends_by_a_key(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
+    queue.kill(2, "card was refused")
+    view = terminal("top", "--every", "0.1")
+    view.until("card was refused")
+    assert "newest dead letters" in view.shown
+    queue.submit(4321, lane="high")
+    view.until("4,321")
+    view.type("p")
+    view.until("paused: p goes on")
+    queue.submit(1111)
+    view.type("p")
+    view.until("5,432")
+    view.type("q")
+    assert view.end() == 0
+    assert "Traceback" not in view.shown
+    assert "\x1b[?1049l" in view.shown  # the terminal's own content is back
+
+
+def test_top_says_so_while_redis_is_away_and_ends_by_ctrl_c(
+    new_redis: Callable[..., RedisServer], terminal: Callable[..., Terminal]
+) -> None:
+    server = new_redis()
+    queue = CliQueue(server.url)
+    queue.configure()
+    view = terminal("top", "--every", "0.1", "--redis", server.url)
+    view.until("drift 0")
+    server.kill()
+    view.until("Redis is away")
+    server.start()
+    queue.configure()
+    queue.submit(4321)
+    view.until("4,321")
+    view.interrupt()
+    assert view.end() == 0
+    assert "Traceback" not in view.shown
+
+
+def test_top_needs_a_terminal_unless_it_is_one_frame_or_json(queue: CliQueue, start: Start) -> None:
+    _, err = start("top").communicate(timeout=60)
+    assert "standard output is no terminal to draw on: add --once, or --json" in err
+    process = start("top", "--json", "--every", "0.1")
+    assert process.stdout is not None
+    for _ in range(2):
+        frame = json.loads(process.stdout.readline())
+        assert frame["queue"] == "orders"
+    assert frame["rates"]["submitted"] == 0.0
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_events_are_followed_as_they_happen_until_ctrl_c(queue: CliQueue, start: Start) -> None:
+    poller = start("poller")
+    process = start("events", "--follow", "--json", "--kind", "submitted")
+    assert process.stdout is not None
+    out = process.stdout.fileno()
+    ids: set[str] = set()
+    while not select.select([out], [], [], 0.2)[0]:  # (what is told begins once it listens)
+        ids.update(queue.submit(1))
+    event = json.loads(process.stdout.readline())
+    assert (event["kind"], event["lane"]) == ("submitted", "default")
+    assert set(event["ids"]) <= ids
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    latest = start("events", "--limit", "1000").communicate(timeout=60)[0]
+    assert all(" submitted  default" in line for line in latest.splitlines())
+    assert ids <= set(latest.split())
+    poller.send_signal(signal.SIGTERM)
+    poller.communicate(timeout=20)
+
+
+def test_colours_are_left_out_when_that_is_asked_for(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
+    (dead,) = queue.kill(1)
+    assert _colours(terminal("task", "show", dead))
+    assert not _colours(terminal("task", "show", dead, env={"NO_COLOR": "1"}))
+
+
+def _colours(view: Terminal) -> bool:
+    assert view.end() == 0
+    return "\x1b[31m" in view.shown or "\x1b[1;31m" in view.shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_by_the_script(start: Start, shell: str) -> None:
+    script, err = start("completion", shell).communicate(timeout=60)
+    assert err == "" and "_LANEWAY_COMPLETE" in script and "laneway" in script
+
+
+def test_completion_knows_commands_options_and_contexts(tmp_path: Path) -> None:
+    contexts = tmp_path / "contexts.yaml"
+    contexts.write_text("contexts: {prod: {url: 'http://h'}, play: {url: 'http://i'}}\n")
+
+    def complete(*words: str) -> list[str]:
+        env = {
+            **os.environ, "_LANEWAY_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["laneway", *words]),
+            "COMP_CWORD": str(len(words)), "LANEWAY_CONTEXTS": str(contexts),
+        }  # fmt: skip
+        done = subprocess.run([sys.executable, "-m", "laneway"], env=env, capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert complete("ta") == ["task"]
+    assert complete("dead", "re") == ["replay"]
+    assert "--share" in complete("dead", "replay", "--s")
+    assert sorted(complete("stats", "--context", "p")) == ["play", "prod"]
+    assert complete("context", "use", "pr") == ["prod"]
+
+
+def test_as_a_plugin_of_kubectl_it_calls_itself_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from laneway.cli.main import kubectl; kubectl()", "sbumit"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("kubectl laneway: there is no command 'sbumit'; did you mean 'submit'?")
