@@ -3,6 +3,7 @@
 test_sdk_types.py compares: `# type:` is what `reveal_type` shows, `# error:` part of an error's message.
 """
 
+from dataclasses import dataclass
 from typing import reveal_type
 
 from laneway import App, Backoff, Context
@@ -19,6 +20,20 @@ async def resize(path: str, size: int = 3) -> str:
 async def measure(ctx: Context, path: str) -> float:
     await ctx.extend()
     return float(ctx.attempt)
+
+
+@dataclass
+class Position:
+    page: int
+
+
+@app.task
+async def walks(ctx: Context) -> None:
+    reveal_type(ctx.saved_as(Position))  # type: Position | None
+    reveal_type(await ctx.checkpoint(Position(1)))  # type: None
+    ctx.progress("half")  # error: incompatible type "str"; expected "float"
+    ctx.sync.checkpoint()  # error: Missing positional argument "data"
+    ctx.log.info("read", rows=10)
 
 
 @app.task
@@ -47,6 +62,8 @@ async def main() -> None:
     reveal_type(count.handle("x"))  # type: Handle[dict[str, int]]
     reveal_type(app.handle("x"))  # type: Handle[Any]
     reveal_type((await handle.status()).attempts)  # type: int
+    reveal_type((await handle.logs()).lines)  # type: list[LogLine]
+    reveal_type(await handle.progress())  # type: Progress | None
 
     await resize.submit(5)  # error: incompatible type "int"; expected "str"
     await resize.submit()  # error: Missing positional argument "path"
