@@ -271,6 +271,9 @@ async def test_a_change_that_leaves_size_and_times_alike_is_seen(tmp_path: Path)
         ("keys:\n  - {id: aaaaaaaaaaaa, hash: secret, name: n, role: boss}", "role: must be one of viewer, submitter"),
         ("key: []", "did you mean keys?"),
         (": [", "YAML syntax"),
+        ("the-secret-password", "must be a map of keys"),
+        ("keys: the-secret-password", "must be a list"),
+        ("keys: [the-secret-password]", "must be a map of id"),
         ("keys: []\n---\nkeys: []", "must have one document, not 2"),
     ],
 )

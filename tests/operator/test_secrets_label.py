@@ -103,3 +103,15 @@ def test_a_secret_with_a_wrong_url_is_told_and_nothing_of_it(strict: World) -> N
     )
     for part in ("hunter2", "'hun'", "ter2@", "notaport"):
         assert part not in said
+
+
+def test_a_gateway_gets_no_file_of_keys_without_the_label(strict: World, redis7: RedisServer) -> None:
+    redis7.ensure()
+    strict.secret("unmarked", keys_yaml="keys: []")
+    auth = {"keys": {"secretRef": {"name": "unmarked", "key": "keys.yaml"}}}
+    strict.create("TaskQueue", "keyless", {"redis": {"url": redis7.url}, "gateway": {"auth": auth}})
+    told = strict.told("TaskQueue", "keyless", "GatewayAvailable", "False", "AccessDenied")
+    assert f"Secret unmarked in namespace {strict.namespace} has not the label {_LABEL}" in told["message"]
+    assert strict.find("Deployment", "laneway-keyless-gateway") is None
+    strict.patch("Secret", "unmarked", {"metadata": {"labels": dict([_LABEL.split("=")])}})
+    strict.run_queue("keyless")

@@ -112,6 +112,12 @@ class QueuePass:
         members = self._members.of(key)
         # First: a pod whose Secret is not there yet is tried again only after a while.
         keys = await self._keys(body, queue)
+        if keys is not None and keys.reason is Reason.ACCESS_DENIED and not queue.spec.gateway.auth.needs_own_keys:
+            # No pod is made or changed for a Secret that may not be used.
+            self._note_live(key, LiveQueue(keys))
+            findings = [keys, *(one for one in self._pods_as_they_are(key, body) if one.type is not keys.type)]
+            await self._tell(key, body, findings, {})
+            return _SOON_S
         before = {part: deployment_of(self._tools.cache, key, part) for part in _PARTS}
         (topics, body), limiter, objects = await asyncio.gather(
             self._topics(body, queue, servers.kafka, most_workers(members.pools)),

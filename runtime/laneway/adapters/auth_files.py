@@ -44,7 +44,7 @@ def load_keys(file: Path) -> KeyFile:
     Raises:
         ConfigError: anything is wrong; the message has a line for each error, and nothing of a key.
     """
-    return _read_file(KeyFile, file, empty={"keys": []})
+    return _read_file(KeyFile, file, empty={"keys": []}, quiet=True)
 
 
 def _settings(settings: AuthSettings, folder: Path) -> AuthSettings:
@@ -60,7 +60,7 @@ def _settings(settings: AuthSettings, folder: Path) -> AuthSettings:
     return settings.model_copy(update={"keys": keys, "tokenReview": review, "audit": audit})
 
 
-def _read_file(model: type[_M], file: Path, empty: Any = None) -> _M:
+def _read_file(model: type[_M], file: Path, empty: Any = None, quiet: bool = False) -> _M:
     documents = list(read_documents(file))
     for document in documents:
         if isinstance(document, BadFile):
@@ -72,10 +72,12 @@ def _read_file(model: type[_M], file: Path, empty: Any = None) -> _M:
         raise ConfigError(f"{file}: must have one document, not {len(documents)}")
     (document,) = documents
     assert not isinstance(document, BadFile)
-    return _read(model, document.value, str(file), document.lines)
+    return _read(model, document.value, str(file), document.lines, quiet)
 
 
-def _read(model: type[_M], value: Any, name: str, lines: dict[tuple[str | int, ...], int]) -> _M:
+def _read(model: type[_M], value: Any, name: str, lines: dict[tuple[str | int, ...], int], quiet: bool = False) -> _M:
+    """``quiet``: errors say nothing of values, since the file may be another than was meant, such as one with a
+    password."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -86,5 +88,7 @@ def _read(model: type[_M], value: Any, name: str, lines: dict[tuple[str | int, .
                 at = at[:-1]
             line = f":{lines[at]}" if at in lines else ""
             field = path_text(path)
+            if quiet:
+                what = what.partition(", not ")[0]
             told.append(f"{name}{line}: {field + ': ' if field else ''}{what}")
         raise ConfigError("\n".join(told)) from None
