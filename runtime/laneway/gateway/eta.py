@@ -27,6 +27,9 @@ class EtaAnswer(msgspec.Struct, rename="camel"):
     ahead: int
 
 
+#: Who asks for a prediction alone gets one that is not older (s).
+_AGE_S = 0.2
+
 _ETA = Doc(
     "laneEta", "When a task submitted now to the lane would start", {200: EtaAnswer}, ("not-found",), tag="statistics"
 )
@@ -51,7 +54,7 @@ class EtaRoutes:
         if config.lane(lane) is None:
             names = ", ".join(each.name for each in config.lanes if not each.gone)
             raise Problem("not-found", f"queue {front.name} has no lane {lane[:80]!r}: its lanes are {names}")
-        found = (await front.ask(front.etas.fresh())).get(lane)
+        found = (await front.ask(front.etas.fresh(_AGE_S))).get(lane)
         if found is None:  # (it was added a moment ago)
             return _answer(EtaAnswer(lane, None, "unknown", 0.0, 0))
         return _answer(EtaAnswer(lane, _rounded(found.seconds), found.basis, round(found.rate, 3), found.ahead))

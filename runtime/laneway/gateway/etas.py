@@ -93,13 +93,13 @@ class LaneEtas(Service):
         """The prediction of a lane; None when there is none."""
         return self._known.get(lane)
 
-    async def fresh(self) -> Mapping[str, Eta]:
-        """The predictions, made now unless they were made in the last seconds.
+    async def fresh(self, age: float = 3.0) -> Mapping[str, Eta]:
+        """The predictions, made now unless they are at most ``age`` seconds old.
 
         Raises:
             LanewayError: the queue can't be read.
         """
-        if time.monotonic() - self._known_at > 3.0:
+        if time.monotonic() - self._known_at > max(age, self._took / _SHARE):
             await self.predict(await self._store.stats())
         return self._known
 

@@ -133,4 +133,6 @@ def _quantiles(sums: list[float], bounds: Sequence[float]) -> tuple[float | None
     if not sums:
         return None, None
     counts = sums[:-1]
-    return quantile(0.5, bounds, counts), quantile(0.99, bounds, counts)
+    found = [quantile(q, bounds, counts) for q in (0.5, 0.99)]
+    p50, p99 = (None if value is None else float(f"{value:.4g}") for value in found)
+    return p50, p99

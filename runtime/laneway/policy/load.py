@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,10 +19,12 @@ WINDOW_S = 60
 RUNS_S = 600
 #: Rates need at least so long a time (s).
 _LEAST_S = 4
-#: What was so many seconds earlier counts half as much.
-_HALF_S = 20.0
+#: What was so many seconds earlier counts half as much: loads change, but how long tasks hold slots changes less.
+_ARRIVALS_HALF_S, _HOLD_HALF_S = 8.0, 15.0
+#: A bucket with so many times as many arrivals as any other was a burst.
+_BURST = 3
 #: Counts of the last moments may not be there yet (s).
-_LAG_S = 2
+_LAG_S = 1
 #: Little's law is asked once so many tasks have ended.
 _ENOUGH = 5
 #: A queue was busy throughout when at its least at least this many tasks were waiting.
@@ -64,31 +67,57 @@ def rates(buckets: Sequence[Bucket], now: float, run_ms: float = 0.0) -> Rates:
     if sum(seconds for _, seconds in recent) < _LEAST_S:
         lanes = {name: LaneRates(hold_s=runs[name] or told, run_s=runs[name]) for name in names}
         return Rates(lanes, told)
-    # What was a while ago counts less: loads change, and a burst is no stream.
-    weights = [0.5 ** (max(0.0, now - bucket.at - seconds / 2) / _HALF_S) for bucket, seconds in recent]
-    time = sum(weight * seconds for weight, (_, seconds) in zip(weights, recent, strict=True))
-
-    def each_second(kinds: Sequence[str], lane: str) -> float:
-        return (
-            sum(w * count_of([b], kind, lane) for w, (b, _) in zip(weights, recent, strict=True) for kind in kinds)
-            / time
-        )
-
-    def held_by(lane: str) -> float:
-        return sum(w * s * _mean_held(b, lane) for w, (b, s) in zip(weights, recent, strict=True)) / time
-
     found: dict[str, LaneRates] = {}
     held_all = ends_all = 0.0
-    ended = 0
+    enough = 0
     for name in names:
-        held, ends = held_by(name), each_second(ENDS, name)
         count = sum(count_of([bucket for bucket, _ in recent], kind, name) for kind in ENDS)
-        held_all, ends_all, ended = held_all + held, ends_all + ends, ended + count
+        held = _each_second([(b, s, s * _mean_held(b, name)) for b, s in recent], now, _HOLD_HALF_S)
+        ends = _each_second([(b, s, _counted(b, ENDS, name)) for b, s in recent], now, _HOLD_HALF_S)
+        held_all, ends_all, enough = held_all + held, ends_all + ends, enough + count
         hold = held / ends if count >= _ENOUGH and held > 0 else None
-        found[name] = LaneRates(each_second(_ARRIVE, name), ends, hold or runs[name], runs[name])
-    hold = held_all / ends_all if ended >= _ENOUGH and held_all > 0 else None
+        if hold is not None:
+            # Sizes are sampled: tasks that run between two looks are not seen, but each tells how long it ran.
+            hold = max(hold, _recent_run(recent, name, now) or 0.0)
+        steady = _without_a_burst([(b, s, _counted(b, _ARRIVE, name)) for b, s in recent])
+        arrivals = _each_second(steady, now, _ARRIVALS_HALF_S)
+        found[name] = LaneRates(arrivals, ends, hold or runs[name], runs[name])
+    hold = held_all / ends_all if enough >= _ENOUGH and held_all > 0 else None
     busy = _busy_slots([bucket for bucket, _ in recent])
     return Rates(found, hold or _mean_run([h for b in buckets for h in b.r.values()]) or told, busy)
+
+
+#: A bucket, how many of its seconds are told, and a number of them.
+_Part = tuple[Bucket, float, float]
+
+
+def _each_second(parts: Sequence[_Part], now: float, half: float) -> float:
+    """The mean of a number for each second; what was ``half`` seconds earlier counts half as much."""
+    weights = [0.5 ** (max(0.0, now - bucket.at - seconds / 2) / half) for bucket, seconds, _ in parts]
+    time = sum(weight * seconds for weight, (_, seconds, _) in zip(weights, parts, strict=True))
+    return sum(weight * n for weight, (_, _, n) in zip(weights, parts, strict=True)) / time if time else 0.0
+
+
+def _without_a_burst(parts: Sequence[_Part]) -> Sequence[_Part]:
+    """The parts without the one in which most came in, if that was far more than in the others: many tasks submitted at
+    once are a backlog, and no stream that goes on."""
+    if len(parts) < 3:
+        return parts
+    most = max(parts, key=lambda part: part[2])
+    rest = [part for part in parts if part is not most]
+    return rest if most[2] > _BURST * max(part[2] for part in rest) else parts
+
+
+def _recent_run(recent: Sequence[tuple[Bucket, float]], lane: str, now: float) -> float | None:
+    """How long tasks ran lately, on average; weighed as the rates are."""
+    times = [(b, s, b.r[lane]) for b, s in recent if len(b.r.get(lane, ())) == len(RUN_BUCKETS) + 2]
+    ran = _each_second([(b, s, sum(each[:-1])) for b, s, each in times], now, _HOLD_HALF_S)
+    took = _each_second([(b, s, each[-1]) for b, s, each in times], now, _HOLD_HALF_S)
+    return took / ran if ran else None
+
+
+def _counted(bucket: Bucket, kinds: Sequence[str], lane: str) -> float:
+    return float(sum(count_of([bucket], kind, lane) for kind in kinds))
 
 
 def _seconds(bucket: Bucket, now: float) -> float:
@@ -136,8 +165,9 @@ def _mean_run(histograms: Sequence[Sequence[float]]) -> float | None:
 
 
 def _busy_slots(buckets: Sequence[Bucket]) -> float | None:
-    """How many slots were held on average, when work was waiting at the end of every bucket."""
+    """How many slots were held on average in the buckets at whose begin and end work was waiting."""
     samples = [bucket.g for bucket in buckets if len(bucket.g) == 11]
-    if len(samples) < 3 or any(each[1] < _WAITED for each in samples):
+    busy = [now for before, now in itertools.pairwise(samples) if before[1] >= _WAITED <= now[1]]
+    if len(busy) < 2:
         return None
-    return sum(each[7] for each in samples) / sum(each[0] for each in samples)
+    return sum(each[7] for each in busy) / sum(each[0] for each in busy)

@@ -9,6 +9,7 @@ killed between telling and removing them, are counted once.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -71,7 +72,8 @@ class Historian(Service):
     async def run(self) -> None:
         """Tells the history until stopped."""
         turn = 0
-        while await self.pause(_EVERY_S):
+        # (Not in step with anything that happens each second.)
+        while await self.pause(_EVERY_S * random.uniform(0.5, 1.5)):
             try:
                 await self.tell()
                 if self._leading() and turn % _SAMPLE_EACH == 0:
