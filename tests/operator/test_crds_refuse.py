@@ -304,6 +304,16 @@ BAD: dict[str, tuple[Object, str, str]] = {
         "greater than or equal to 1",
     ),
     # -- gateway and poller
+    "a variable of the gateway that is the operator's to set": (
+        queue(gateway={"env": [{"name": "LANEWAY_AUTH", "value": "none"}]}),
+        "spec.gateway.env[0].name",
+        "variables named LANEWAY_... are the operator's to set",
+    ),
+    "a variable of the gateway twice": (
+        queue(gateway={"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
+        "spec.gateway.env[1]",
+        "Duplicate value",
+    ),
     "too many gateways": (queue(gateway={"replicas": 101}), "spec.gateway.replicas", "less than or equal to 100"),
     "a headless gateway": (
         queue(gateway={"serviceType": "None"}),

@@ -26,7 +26,12 @@ def gateway_deployment(
     run = Run(
         image=image,
         command=("laneway", "gateway", "--host", "0.0.0.0", "--port", str(HTTP_PORT)),
-        env=(*common_env(queue), *connected.env, variable("LANEWAY_AUTH", gateway_auth(queue))),
+        env=(
+            *common_env(queue),
+            *connected.env,
+            variable("LANEWAY_AUTH", gateway_auth(queue)),
+            *(variable(var.name, var.value) for var in spec.env),
+        ),
         connection=connected,
         ports={"http": HTTP_PORT},
         probe_port="http",

@@ -191,6 +191,13 @@ def test_a_variable_of_laneways_own_that_the_pool_sets_is_there_once_as_the_pool
     assert env(found)["LANEWAY_APP"] == "a:b" and env(found)["LANEWAY_LOG_LEVEL"] == "debug"
 
 
+def test_a_gateway_gets_the_variables_of_its_queue_after_laneways_own() -> None:
+    otel = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}
+    found = made(gateway={"env": [otel]})
+    assert container(found["Deployment", "laneway-q-gateway"])["env"][-1] == otel
+    assert otel not in container(found["Deployment", "laneway-q-poller"])["env"]
+
+
 def test_the_users_variables_come_after_laneways_own() -> None:
     found = made_pool(env=[{"name": "A", "value": "1"}, {"name": "B", "secretRef": {"name": "s", "key": "k"}}])
     assert [one["name"] for one in container(found)["env"]][-2:] == ["A", "B"]

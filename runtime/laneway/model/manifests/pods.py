@@ -19,6 +19,10 @@ from laneway.model.manifests.parts import Label, SecretName, each_once, list_map
 _IMAGE_PATTERN = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"
 _IMAGE = re.compile(_IMAGE_PATTERN)
 _IMAGE_RULE = "must be an image, such as registry.example.com/team/handlers:1.4, at most 512 characters"
+_ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_ENV = re.compile(_ENV_PATTERN)
+_ENV_RULE = "the name of an environment variable has letters, digits and '_', with no digit first"
+_OWN_RULE = "variables named LANEWAY_... are the operator's to set, by the other fields"
 _PATH_PATTERN = r"^/[^:\x00]*$"
 _PATH = re.compile(_PATH_PATTERN)
 _PATH_RULE = "must be an absolute path without ':', such as /data, at most 512 characters"
@@ -292,6 +296,38 @@ class NamedObject(Model):
     """An object of the same namespace."""
 
     name: Annotated[str, object_name_of("Secret or ConfigMap")] = Field(description="Its name.")
+
+
+def _env_name(name: str) -> str:
+    if len(name) <= 253 and _ENV.fullmatch(name):
+        return name
+    raise ValueError(f"{_ENV_RULE}, not {name[:60]!r}")
+
+
+def _env_value(value: str) -> str:
+    if len(value) <= 32_768 and "\0" not in value:
+        return value
+    raise ValueError("the value of an environment variable has at most 32768 characters and no NUL")
+
+
+EnvName = Annotated[str, Text(_env_name, _ENV_PATTERN, 1, 253, _ENV_RULE)]
+EnvValue = Annotated[str, Text(_env_value, r"^[^\x00]*$", 0, 32_768)]
+
+
+class PlainVar(Model):
+    """One environment variable of a part that runs no handlers."""
+
+    RULES = (Rule("!self.name.startsWith('LANEWAY_')", _OWN_RULE, at=".name"),)
+
+    name: EnvName = Field(description="The variable's name.")
+    value: EnvValue = Field(description="Its value.")
+
+    @field_validator("name")
+    @classmethod
+    def _not_our_own(cls, name: str) -> str:
+        if name.startswith("LANEWAY_"):
+            raise ValueError(_OWN_RULE)
+        return name
 
 
 class EnvFrom(Model):

@@ -11,7 +11,7 @@ from laneway.model.manifests.base import API_VERSION, Duration, Model, Rule, Siz
 from laneway.model.manifests.connections import Kafka, Redis
 from laneway.model.manifests.gatewayauth import GatewayAuth
 from laneway.model.manifests.parts import LaneName, OwnerMetadata, Rate, TenantName, each_once, list_map
-from laneway.model.manifests.pods import Image, PodSettings, Resources
+from laneway.model.manifests.pods import Image, PlainVar, PodSettings, Resources
 
 
 class Limits(Model):
@@ -184,11 +184,23 @@ class Gateway(Model):
         default="ClusterIP", description="The type of the Service."
     )
     pod: PodSettings | None = Field(default=None, description="Where and as whom they run.")
+    env: list[PlainVar] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Environment of the gateways, such as OTEL_EXPORTER_OTLP_ENDPOINT. Only in a cluster.",
+        json_schema_extra=list_map("name"),
+    )
     auth: GatewayAuth = Field(
         default_factory=GatewayAuth,
         description="Who may use the HTTP API. Absent: who has one of the keys that the operator puts into the Secret"
         " <queue>-gateway-keys.",
     )
+
+    @field_validator("env")
+    @classmethod
+    def _each_variable_once(cls, env: list[PlainVar]) -> list[PlainVar]:
+        each_once([var.name for var in env], "variable")
+        return env
 
     @model_validator(mode="after")
     def _reviews_need_an_account(self) -> Self:

@@ -9,15 +9,21 @@ from pydantic import Field, field_validator, model_validator
 
 from laneway.model.manifests.base import API_VERSION, Duration, Model, Rule, Size, Text
 from laneway.model.manifests.parts import OwnerMetadata, QueueRef, SecretKey, each_once, list_map
-from laneway.model.manifests.pods import EnvFrom, Image, PodSettings, Resources, Volume, VolumeMount
+from laneway.model.manifests.pods import (
+    EnvFrom,
+    EnvName,
+    EnvValue,
+    Image,
+    PodSettings,
+    Resources,
+    Volume,
+    VolumeMount,
+)
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _APP_PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*$"
 _APP = re.compile(_APP_PATTERN)
 _APP_RULE = "must be package.module:app, at most 253 characters"
-_ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_ENV = re.compile(_ENV_PATTERN)
-_ENV_RULE = "the name of an environment variable has letters, digits and '_', with no digit first"
 
 
 def _app(app: str) -> str:
@@ -31,27 +37,13 @@ def _app(app: str) -> str:
     raise ValueError(f"{_APP_RULE}, not {app[:80]!r}{hint}")
 
 
-def _env_name(name: str) -> str:
-    if len(name) <= 253 and _ENV.fullmatch(name):
-        return name
-    raise ValueError(f"{_ENV_RULE}, not {name[:60]!r}")
-
-
-def _env_value(value: str) -> str:
-    if len(value) <= 32_768 and "\0" not in value:
-        return value
-    raise ValueError("the value of an environment variable has at most 32768 characters and no NUL")
-
-
 class EnvVar(Model):
     """One environment variable: exactly one of value and secretRef."""
 
     RULES = (Rule("has(self.value) != has(self.secretRef)", "must have exactly one of value and secretRef"),)
 
-    name: Annotated[str, Text(_env_name, _ENV_PATTERN, 1, 253, _ENV_RULE)] = Field(description="The variable's name.")
-    value: Annotated[str, Text(_env_value, r"^[^\x00]*$", 0, 32_768)] | None = Field(
-        default=None, description="Its value."
-    )
+    name: EnvName = Field(description="The variable's name.")
+    value: EnvValue | None = Field(default=None, description="Its value.")
     secretRef: SecretKey | None = Field(
         default=None,
         description="The Secret that holds its value. Without a cluster, the variable must be set in the environment.",
