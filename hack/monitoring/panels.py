@@ -149,7 +149,9 @@ LANES = Row(
             ((f"max by (queue, lane) (laneway_depth{{{L}}})", "{{queue}} {{lane}}"),),
             stacked=True,
         ),
-        Panel("Running", ((f"max by (queue, lane) (laneway_running{{{L}}})", "{{queue}} {{lane}}"),), stacked=True),
+        Panel(
+            "Running by lane", ((f"max by (queue, lane) (laneway_running{{{L}}})", "{{queue}} {{lane}}"),), stacked=True
+        ),
         Panel(
             "Age of the first task",
             ((f"max by (queue, lane) (laneway_oldest_seconds{{{L}}})", "{{queue}} {{lane}}"),),

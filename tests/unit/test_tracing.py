@@ -158,6 +158,15 @@ async def test_a_batch_has_a_context_for_each_task_and_one_span_for_the_call(kep
     assert call.attributes is not None and call.attributes["messaging.batch.message_count"] == 3
 
 
+async def test_a_batch_that_came_with_a_trace_is_all_in_it(kept: Kept, store: MemoryStore) -> None:
+    tasks = [NewTask(type="send", trace=RECORDED) for _ in range(2)]
+    await TracedSubmitter(store, SubmitSpans(kept.tracing, "mail")).submit_many(tasks)
+    spans = kept.exporter.get_finished_spans()
+    assert {f"{span.parent.span_id:016x}" for span in spans if span.parent is not None} == {RECORDED.split("-")[2]}
+    assert {f"{span.context.trace_id:032x}" for span in spans} == {TRACE}
+    assert {task.trace for task in tasks}.isdisjoint({RECORDED})
+
+
 async def test_what_the_sampler_leaves_out_is_a_task_like_any_other(store: MemoryStore) -> None:
     kept = Kept(ALWAYS_OFF)
     submitter = TracedSubmitter(store, SubmitSpans(kept.tracing, "mail"))

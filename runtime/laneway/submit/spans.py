@@ -53,6 +53,7 @@ class SubmitSpans:
 
         results: list[_Result] = []
         kept = keep or [False] * len(tasks)
+        given = {task.trace for task in tasks}
         created = [self._begin("create", "create", task, was) for task, was in zip(tasks, kept, strict=True)]
         recorded = [span for span in created if span.is_recording()]
         if not recorded:
@@ -60,9 +61,10 @@ class SubmitSpans:
             return
         attributes = messaging("submit", "send", self._queue) | {"messaging.batch.message_count": len(tasks)}
         links = [Link(span.get_span_context()) for span in recorded]
-        call = self._tracer.start_span(
-            f"submit {self._queue}", kind=SpanKind.CLIENT, attributes=attributes, links=links
-        )
+        # (a batch that came with one traceparent is all in that trace)
+        parent = _context(parse_traceparent(given.pop())) if len(given) == 1 else None
+        name = f"submit {self._queue}"
+        call = self._tracer.start_span(name, parent, SpanKind.CLIENT, attributes, links)
         try:
             yield results
         except BaseException as error:
