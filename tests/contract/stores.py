@@ -168,7 +168,7 @@ class Bench:
     async def events(self) -> list[tuple[str, bytes]]:
         """All events that wait in the outbox: (kind, id)."""
         entries, _ = await self.store.outbox(1000)
-        return [(entry.kind, task[0]) for entry in entries for task in entry.tasks]
+        return [(entry.kind, id) for entry in entries for id in entry.ids]
 
     async def check(self) -> None:
         """Conservation, by the sizes of the real sets."""

@@ -293,11 +293,26 @@ async def test_one_call_makes_one_entry_per_kind(bench: Bench) -> None:
     kinds = (Kind.COMPLETE, Kind.DEAD, Kind.COMPLETE)
     await bench.store.settle(inc, [Settlement(k, t.id, t.fence) for k, t in zip(kinds, tasks, strict=True)])
     entries, _ = await bench.store.outbox(100)
-    assert [(e.kind, e.tasks, e.at_ms) for e in entries[3:]] == [
-        ("succeeded", [(ids[0], 1, 1), (ids[2], 1, 1)], bench.clock.now_ms()),
-        ("dead", [(ids[1], 1, 1)], bench.clock.now_ms()),
+    assert [(e.kind, e.groups, e.at_ms) for e in entries[3:]] == [
+        ("succeeded", [(1, 1, [ids[0], ids[2]])], bench.clock.now_ms()),
+        ("dead", [(1, 1, [ids[1]])], bench.clock.now_ms()),
     ]
     assert len((await bench.store.outbox(2))[0]) == 2
+
+
+async def test_events_of_one_call_stand_together_by_lane_and_attempts(bench: Bench) -> None:
+    await bench.submit_many(2)
+    inc = await bench.worker()
+    first = await bench.claim(inc, 1)
+    await bench.settle(inc, first[0], Kind.RETRY)
+    await bench.advance(1)
+    await bench.store.promote(100)
+    tasks = await bench.claim(inc, 2)
+    await bench.store.settle(inc, [Settlement(Kind.COMPLETE, t.id, t.fence) for t in tasks])
+    entry = (await bench.store.outbox(100))[0][-1]
+    assert entry.kind == "succeeded"
+    assert sorted(entry.groups) == sorted((1, t.attempt, [t.id]) for t in tasks)
+    assert sorted(t.attempt for t in tasks) == [1, 2]
 
 
 async def test_only_the_relay_with_the_lease_removes_entries(any_bench: Bench) -> None:

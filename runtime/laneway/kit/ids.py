@@ -10,11 +10,13 @@ import base64
 import os
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 ID_BYTES = 14
 ID_CHARS = 23
 INCARNATION_BYTES = 8
 _RANDOM_BITS = 64
+_DIGITS = bytes.maketrans(bytes(range(32)), b"0123456789abcdefghijklmnopqrstuv")
 
 _last = 0
 
@@ -45,10 +47,33 @@ def id_text(raw: bytes) -> str:
     return base64.b32hexencode(raw).decode("ascii").rstrip("=").lower()
 
 
+@lru_cache(maxsize=128)
+def _masks(groups: int) -> tuple[int, ...]:
+    """For so many words of eight bytes: which bits of each half, quarter and eighth of a word stay, or move up."""
+    words = ("000000fffff00000", "00000000000fffff", "000ffc00000ffc00", "000003ff000003ff", "03e0" * 4, "001f" * 4)
+    return tuple(int.from_bytes(bytes.fromhex(word) * groups, "big") for word in words)
+
+
 def id_texts(raws: Sequence[bytes]) -> list[str]:
-    """The text forms of many task ids, at a third of the cost of one by one."""
-    # With a byte more each id is a whole number of base32 groups, so all can be encoded at once.
-    text = base64.b32hexencode(b"".join([raw + b"\0" for raw in raws])).decode("ascii").lower()
+    """The text forms of many task ids: of a hundred at a sixth of what they cost one by one with the standard library,
+    which takes five bits at a time.
+
+    All are one large number, in which each five bytes (eight digits) get eight to stand in; then halves, quarters and
+    eighths of all those move apart at once, until each digit has a byte.
+    """
+    if not raws:
+        return []
+    blob = b"\0".join(raws) + b"\0"  # with a byte more each id is a whole number of groups
+    groups = len(blob) // 5
+    spread = bytearray(8 * groups)
+    for i in range(5):
+        spread[3 + i :: 8] = blob[i::5]
+    half, low, quarter, lower, eighth, lowest = _masks(groups)
+    bits = int.from_bytes(spread, "big")
+    bits = (bits & half) << 12 | bits & low
+    bits = (bits & quarter) << 6 | bits & lower
+    bits = (bits & eighth) << 3 | bits & lowest
+    text = bits.to_bytes(8 * groups, "big").translate(_DIGITS).decode("ascii")
     return [text[at : at + ID_CHARS] for at in range(0, len(text), ID_CHARS + 1)]
 
 

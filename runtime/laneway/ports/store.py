@@ -181,13 +181,18 @@ class Depth(msgspec.Struct):
 
 
 class OutboxEntry(msgspec.Struct):
-    """What happened to tasks in one script call: ``tasks`` as (id, lane number, attempts)."""
+    """What happened to tasks in one script call: ``groups`` as (lane number, attempts, ids), each pair once."""
 
     entry: bytes
     kind: str
     at_ms: int
-    tasks: list[tuple[bytes, int, int]]
+    groups: list[tuple[int, int, list[bytes]]]
     size: int
+
+    @property
+    def ids(self) -> list[bytes]:
+        """Of all groups."""
+        return [id for _, _, ids in self.groups for id in ids]
 
 
 class TaskStore(Protocol):

@@ -63,9 +63,9 @@ class Historian(Service):
         for entry in entries:
             at = entry.at_ms // 1000
             at -= at % FINE.width
-            for _, lane, _ in entry.tasks:
+            for lane, _, ids in entry.groups:
                 key = (at, entry.kind, lanes.get(lane, str(lane)))
-                self._counts[key] = self._counts.get(key, 0) + 1
+                self._counts[key] = self._counts.get(key, 0) + len(ids)
         if entries:
             self._last = entries[-1].entry
 

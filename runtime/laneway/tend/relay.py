@@ -133,24 +133,21 @@ class Relay(Service):
         if self._on_relayed is not None:
             self._on_relayed(entries, names)
         for entry in entries:
-            self._counts.events[entry.kind] += len(entry.tasks)
+            self._counts.events[entry.kind] += len(entry.ids)
         self._counts.events_lost += gap
         return len(entries)
 
     async def _lane_names(self, entries: list[OutboxEntry]) -> dict[int, str]:
         """The lanes' names by number; the configuration is read anew when a lane is not among those known."""
-        wanted = {lane for entry in entries for _, lane, _ in entry.tasks}
+        wanted = {lane for entry in entries for lane, _, _ in entry.groups}
         names = {lane.n: lane.name for lane in (await self._store.config()).lanes}
         if wanted - names.keys():
             names = {lane.n: lane.name for lane in (await self._store.config(reload=True)).lanes}
         return names
 
     def _event(self, entry: OutboxEntry, names: dict[int, str]) -> Event:
-        groups: dict[tuple[int, int], list[bytes]] = {}
-        for id_, lane, attempts in entry.tasks:
-            groups.setdefault((lane, attempts), []).append(id_)
         tasks = [
-            EventTasks(names.get(lane, str(lane)), attempts, id_texts(ids)) for (lane, attempts), ids in groups.items()
+            EventTasks(names.get(lane, str(lane)), attempts, id_texts(ids)) for lane, attempts, ids in entry.groups
         ]
         return Event(EVENT_SCHEMA, self._queue, entry.kind, entry.at_ms, entry.entry.decode(), tasks)
 
@@ -159,7 +156,7 @@ class Relay(Service):
         for entry in entries:
             if entry.kind != "dead":
                 continue
-            views = await self._store.get([id_ for id_, _, _ in entry.tasks])
+            views = await self._store.get(entry.ids)
             letters += [(view.id, _encode(self._dead_letter(view, entry, names))) for view in views if view is not None]
         return letters
 

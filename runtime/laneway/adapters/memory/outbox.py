@@ -19,12 +19,19 @@ def flush_events(step: Step) -> None:
             size = len(tasks) * _EVENT_BYTES + _ENTRY_BYTES
             t.outbox_made += 1
             entry = b"%d-%d" % (step.now, t.outbox_made)
-            t.outbox[entry] = OutboxEntry(entry, kind, step.now, tasks, size)
+            t.outbox[entry] = OutboxEntry(entry, kind, step.now, _groups(tasks), size)
             added += size
         else:
             t.outbox_gap += len(tasks)
     t.outbox_bytes += added
     step.events = {}
+
+
+def _groups(tasks: Sequence[tuple[bytes, int, int]]) -> list[tuple[int, int, list[bytes]]]:
+    by: dict[tuple[int, int], list[bytes]] = {}
+    for id_, lane, attempts in tasks:
+        by.setdefault((lane, attempts), []).append(id_)
+    return [(lane, attempts, ids) for (lane, attempts), ids in by.items()]
 
 
 def lease(t: Tables, owner: str, ms: int, now: int) -> bool:

@@ -185,5 +185,15 @@ def depth(reply: list[Any]) -> Depth:
 def outbox_entry(entry: bytes, fields: dict[bytes, bytes]) -> OutboxEntry:
     """One entry of the outbox stream."""
     blob = fields[b"i"]
-    tasks = [_EVENT.unpack_from(blob, i) for i in range(0, len(blob), _EVENT.size)]
-    return OutboxEntry(entry, fields[b"k"].decode(), int(float(fields[b"t"])), tasks, len(blob) + 64)
+    size, own = _EVENT.size, _EVENT.size - ID_BYTES
+    ids = [blob[i : i + ID_BYTES] for i in range(0, len(blob), size)]
+    tails = [blob[ID_BYTES + i :: size] for i in range(own)]
+    if all(tail.count(tail[0]) == len(tail) for tail in tails):  # (one call's tasks mostly have all the same)
+        _, lane, attempts = _EVENT.unpack_from(blob)
+        groups = [(lane, attempts, ids)]
+    else:
+        by: dict[tuple[int, int], list[bytes]] = {}
+        for id_, lane, attempts in _EVENT.iter_unpack(blob):
+            by.setdefault((lane, attempts), []).append(id_)
+        groups = [(lane, attempts, some) for (lane, attempts), some in by.items()]
+    return OutboxEntry(entry, fields[b"k"].decode(), int(float(fields[b"t"])), groups, len(blob) + 64)
