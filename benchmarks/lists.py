@@ -1,11 +1,11 @@
 """How long lists of tasks take over a million tasks: each kind of list, with filters that let much or little through.
 
-``python benchmarks/lists.py [--tasks 1000000] [--requests 200] [--redis URL]``
+``python benchmarks/lists.py [--tasks 1000000] [--requests 200] [--redis URL [--filled]]``
 
-Starts a redis-server of its own unless it is given one (which must be empty), fills a queue through ``submit_many`` and
-the settlements of a worker, and asks the gateway inside this process. Printed are the times of single answers (a page
-of 50 items at most, wherever in the list) and, for filters that let little through, of a search to its end. The last
-line is one JSON object.
+Starts a redis-server of its own unless it is given one (empty, or ``--filled`` by an earlier run), fills a queue by
+``submit_many`` and the settlements of a worker, and asks the gateway inside this process. Printed are the times of
+single answers (a page of 50 items at most, wherever in the list) and, for filters that let little through, of a search
+to its end. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Figures:
         self.name = name
         self.times: list[float] = []
         self.items = self.scanned = self.searches = 0
-        self.search_s = 0.0
+        self.search_s = self.gateway_cpu = self.redis_cpu = 0.0
 
     def at(self, share: float) -> float:
         """A quantile, in ms."""
@@ -115,9 +115,18 @@ class Figures:
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
 
-async def measure(client: httpx.AsyncClient, name: str, query: dict[str, Any], requests: int, whole: bool) -> Figures:
+async def redis_cpu(store: RedisStore) -> float:
+    """Seconds of CPU that the redis-server has used."""
+    info = await store._client.info("cpu")
+    return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+
+async def measure(
+    client: httpx.AsyncClient, store: RedisStore, name: str, query: dict[str, Any], requests: int, whole: bool
+) -> Figures:
     """Asks for page after page; from the beginning again at the end. ``whole``: times a search to its end, too."""
     found, cursor = Figures(name), None
+    used, cpu = await redis_cpu(store), time.process_time()
     began = time.perf_counter()
     while len(found.times) < requests or (whole and not found.searches):
         start = time.perf_counter()
@@ -134,6 +143,8 @@ async def measure(client: httpx.AsyncClient, name: str, query: dict[str, Any], r
             if whole and not found.searches:
                 found.search_s = time.perf_counter() - began
             found.searches += 1
+    found.gateway_cpu = time.process_time() - cpu
+    found.redis_cpu = await redis_cpu(store) - used
     return found
 
 
@@ -165,35 +176,40 @@ def kinds(now: float, some_id: str) -> list[tuple[str, dict[str, Any], bool]]:
     ]
 
 
-async def run(url: str, tasks: int, requests: int) -> dict[str, Any]:
+async def run(url: str, tasks: int, requests: int, filled: bool) -> dict[str, Any]:
     """Fills, asks, prints."""
     store = RedisStore(url, "bench")
-    await store.configure(QueueConfig(lanes=_LANES, default_lane="default", keep=_KEEP), {}, expected="")
-    began = time.perf_counter()
-    await fill(store, tasks)
+    if not filled:
+        await store.configure(QueueConfig(lanes=_LANES, default_lane="default", keep=_KEEP), {}, expected="")
+        began = time.perf_counter()
+        await fill(store, tasks)
+        print(f"filled in {time.perf_counter() - began:.0f} s")
     counts = (await store.stats()).counts
-    print(f"filled in {time.perf_counter() - began:.0f} s: { {k: v for k, v in counts.items() if v} }", flush=True)
+    print(f"{ {state: n for state, n in counts.items() if n} }", flush=True)
     some_id = id_text((await store.browse.page(Filter(), Sort.STATES, 1)).rows[0].id)
     app: Starlette = build_app({"bench": store})
-    print(f"{'list':34} {'p50':>7} {'p99':>7} {'most':>7} ms {'items':>6} {'scanned':>8} a page   search", flush=True)
+    print(f"{'':34} {'ms':>7} {'':>7} {'':>7}    {'a page:':>6} {'':>8} {'ms of CPU':>15}    whole")
+    print(
+        f"{'list':34} {'p50':>7} {'p99':>7} {'most':>7}    {'items':>6} {'scanned':>8} {'gateway':>8} {'Redis':>6}    search",
+        flush=True,
+    )
     result: dict[str, Any] = {"tasks": tasks, "lists": {}}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as client:
-        await measure(client, "warm", {}, 20, False)
+        await measure(client, store, "warm", {}, 20, False)
         for name, query, whole in kinds(time.time() - 1, some_id):
-            f = await measure(client, name, query, requests, whole)
+            f = await measure(client, store, name, query, requests, whole)
             pages = len(f.times)
             search = f"{f.search_s:6.1f} s" if whole else ""
+            gateway, redis = f.gateway_cpu / pages * 1000, f.redis_cpu / pages * 1000
             print(
                 f"{name:34} {f.at(0.5):7.1f} {f.at(0.99):7.1f} {f.at(1):7.1f}    {f.items / pages:6.1f} "
-                f"{f.scanned / pages:8.0f}        {search}",
+                f"{f.scanned / pages:8.0f} {gateway:8.1f} {redis:6.1f}    {search}",
                 flush=True,
             )
             result["lists"][name] = {
-                "p50_ms": f.at(0.5),
-                "p99_ms": f.at(0.99),
-                "most_ms": f.at(1),
-                "search_s": f.search_s,
-            }
+                "p50_ms": f.at(0.5), "p99_ms": f.at(0.99), "most_ms": f.at(1), "search_s": f.search_s,
+                "gateway_cpu_ms": gateway, "redis_cpu_ms": redis, "items": f.items / pages, "scanned": f.scanned / pages,
+            }  # fmt: skip
     await store.close()
     slow = [name for name, figures in result["lists"].items() if figures["p99_ms"] > _TARGET_MS]
     print(f"over {_TARGET_MS:.0f} ms at p99: {', '.join(slow) or 'none'}")
@@ -205,15 +221,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=200, help="answers timed of each kind of list")
-    parser.add_argument("--redis", help="the URL of an empty redis-server to use")
+    parser.add_argument("--redis", help="the URL of a redis-server to use")
+    parser.add_argument("--filled", action="store_true", help="an earlier run has filled it")
     args = parser.parse_args()
     if args.redis:
-        print(json.dumps(uvloop.run(run(args.redis, args.tasks, args.requests))))
+        print(json.dumps(uvloop.run(run(args.redis, args.tasks, args.requests, args.filled))))
         return
     server = EmbeddedRedis()
     server.start()
     try:
-        print(json.dumps(uvloop.run(run(server.url, args.tasks, args.requests))))
+        print(json.dumps(uvloop.run(run(server.url, args.tasks, args.requests, False))))
     finally:
         server.stop()
 

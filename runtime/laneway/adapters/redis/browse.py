@@ -61,14 +61,17 @@ class RedisBrowse:
         found = stretches(wanted, sort, config)
         if len(wanted.id_prefix) == ID_CHARS:
             return await self._one(wanted, config, also) if found else TaskPage([], None, 0)
-        until = time.monotonic() + budget
+        until, took = time.monotonic() + budget, 0.0
         search = _Search(wanted, config, also, limit)
         for stretch, position in await self._not_empty(rest_of(found, after), config):
             more = True
             while more:
-                if search.full or (search.scanned and time.monotonic() >= until):
+                began = time.monotonic()
+                # (The next look takes as long as the last one: what would go past the budget is left to the next page.)
+                if search.full or (search.scanned and began + took >= until):
                     return TaskPage(search.rows, position or begin_of(stretch), search.scanned)
                 position, more = await self._look(search, stretch, position)
+                took = time.monotonic() - began
         return TaskPage(search.rows, None, search.scanned)
 
     async def _not_empty(
