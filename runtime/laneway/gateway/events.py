@@ -42,14 +42,19 @@ _MOST_TASKS = 100
 _Position = Annotated[
     str, Meta(pattern=r"^\d{1,15}-\d{1,15}$", description="a position as an answer or stream gave it")
 ]
+_KIND = "|".join((*KINDS, GAP))
+_KINDS = rf"^(({_KIND})(,({_KIND}))*)?$"
+_TASKS = rf"^([0-9a-v]{{23}}(,[0-9a-v]{{23}}){{0,{_MOST_TASKS - 1}}})?$"
 
 
 class EventsQuery(msgspec.Struct):
     """What of the events is wanted."""
 
-    kinds: Annotated[str, Meta(description=f"kinds of events, by commas: any of {', '.join((*KINDS, GAP))}")] = ""
+    kinds: Annotated[
+        str, Meta(pattern=_KINDS, description=f"kinds of events, by commas: any of {', '.join((*KINDS, GAP))}")
+    ] = ""
     lane: Annotated[str, Meta(description="names of lanes, by commas")] = ""
-    task: Annotated[str, Meta(description="ids of tasks, by commas: at most 100")] = ""
+    task: Annotated[str, Meta(pattern=_TASKS, description="ids of tasks, by commas: at most 100")] = ""
     after: _Position | None = None
     stats: Annotated[int, Meta(ge=0, le=1, description="0 for a stream without the queue's numbers, else 1")] | None = (
         None
