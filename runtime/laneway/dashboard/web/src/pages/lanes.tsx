@@ -54,16 +54,21 @@ function Table({ queue, lanes, history }: { queue: string; lanes: Lane[]; histor
             <td class="right num" data-name="Queued">{compact(lane.queued)}</td>
             <td data-name="Last 15 min"><Spark label={`Queued in ${lane.name} over the last 15 minutes`} values={(history?.lanes[lane.name] ?? []).map((point) => number(point["queued"]))} /></td>
             <td data-name="Running"><Meter value={lane.running} most={lane.maxRunning || null} label="Running" /></td>
-            <td class="right num" data-name="Min share">{lane.minShare ? `${lane.minShare}%` : "–"}</td>
-            <td class="right num" data-name="Rate in">{lane.rate ? `${rate(lane.rate)}/s` : "–"}</td>
-            <td class="right num" data-name="Rate out">{lane.dispatchRate ? `${rate(lane.dispatchRate)}/s` : "–"}</td>
-            <td class="right num" data-name="Oldest">{duration(lane.oldestSeconds)}</td>
-            <td class="right num" data-name="Would start in">{duration(lane.etaSeconds)}</td>
+            <Cell name="Min share" value={lane.minShare ? `${lane.minShare}%` : null} />
+            <Cell name="Rate in" value={lane.rate ? `${rate(lane.rate)}/s` : null} />
+            <Cell name="Rate out" value={lane.dispatchRate ? `${rate(lane.dispatchRate)}/s` : null} />
+            <Cell name="Oldest" value={lane.oldestSeconds === null ? null : duration(lane.oldestSeconds)} />
+            <Cell name="Would start in" value={lane.etaSeconds == null ? null : duration(lane.etaSeconds)} />
           </tr>
         ))}
       </tbody>
     </table>
   );
+}
+
+/** Where cells are stacked as cards, those with nothing are left out. */
+function Cell({ name, value }: { name: string; value: string | null }) {
+  return <td class="right num" data-name={name} data-none={value === null ? "" : undefined}>{value ?? "–"}</td>;
 }
 
 function number(value: number | string | null | undefined): number | null {

@@ -157,7 +157,8 @@ function Bar({ task }: { task: Task }) {
   const to = task.endedAt ?? (ENDED.has(task.state) ? task.stateSince : new Date(now.value).toISOString());
   if (!from || !to || list.length < 2) return null;
   const parts = list.map((step, i) => ({
-    state: THEN[step.what] ?? step.what,
+    // After the last failure nothing is waited for any more.
+    state: step.what === "failed" && ENDED.has(list[i + 1]?.what ?? "") ? "failed" : (THEN[step.what] ?? step.what),
     what: step.what,
     seconds: Math.max(0, between(step.at, list[i + 1]?.at ?? to) ?? 0),
   })).filter((part) => part.seconds > 0);

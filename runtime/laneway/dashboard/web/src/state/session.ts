@@ -34,7 +34,7 @@ export async function resume(): Promise<void> {
   whenExpired((why) => {
     if (session.value.at !== "in") return;
     forget();
-    session.value = { at: "login", why: `Your session has ended: ${why}` };
+    session.value = { at: "login", why: `Your session has ended (${why}).` };
   });
   useCredential(sessionStorage.getItem(KEY));
   session.value = { at: "starting" };
@@ -46,7 +46,7 @@ export async function resume(): Promise<void> {
     if (refusal.status !== 401) session.value = { at: "failed", why: refusal.message };
     else {
       forget();
-      session.value = { at: "login", why: had ? `Your session has ended: ${refusal.message}` : null };
+      session.value = { at: "login", why: had ? `Your session has ended (${refusal.message}).` : null };
     }
   }
 }
