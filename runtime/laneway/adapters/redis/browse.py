@@ -160,23 +160,15 @@ class RedisBrowse:
         return await self._call("page", "ids", b"".join(ids), 0, "", "", "", b"", len(ids), want, packed)
 
     async def states(self, ids: Sequence[bytes]) -> list[State | None]:
-        """The states of tasks, by plain reads."""
+        """The states of tasks."""
         if not ids:
             return []
         records = await self._command(self._client.hmget, self._keys.key("records"), list(ids))
-        fresh = [id for id, raw in zip(ids, records, strict=True) if raw is None]
-        known: dict[bytes, State | None] = {
-            id: State(raw[0]) for id, raw in zip(ids, records, strict=True) if raw is not None
-        }
-        if fresh:
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.zmscore(self._keys.key("scheduled"), fresh)
-                for id in fresh:
-                    pipe.hstrlen(self._keys.key("tasks"), id)
-                due, *sizes = await self._command(pipe.execute)
-            for id, at, size in zip(fresh, due, sizes, strict=True):
-                known[id] = None if not size else State.SCHEDULED if at is not None else State.QUEUED
-        return [known[id] for id in ids]
+        known = {id: State(raw[0]) for id, raw in zip(ids, records, strict=True) if raw is not None}
+        # Those without a record wait, are scheduled, or are not there.
+        fresh = [id for id in ids if id not in known]
+        known |= {row.id: row.state for row in await self.rows(fresh) if row is not None}
+        return [known.get(id) for id in ids]
 
     async def count(self, wanted: Filter) -> int | None:
         """By the sizes of the sets, where these tell."""
