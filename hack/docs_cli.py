@@ -24,12 +24,21 @@ _HEAD = """\
 
 `laneway COMMAND --help` says the same as this page.
 
-* **People get tables, machines get JSON**: with `--json` standard output has exactly one JSON document, or
-  one per line where there are many (`submit --file`, `stats --watch`). Tasks and statistics have the same
-  form there as in the HTTP API. Messages, questions and progress go to standard error.
-* **Client commands** (`submit`, `task`, `stats`, `dead`) talk to Redis. They find their queue by options,
-  then by the environment, then by the `laneway up` that runs in the same folder (`.laneway/up.json`), and say
-  so.
+* **Client commands** (`submit`, `task`, `dead`, `queue`, `lane`, `workers`, `stats`, `top`, `events`) speak the
+  [HTTP API](http.md): to a gateway (`--url`, `--context`, `--port-forward`), or within their own process over a Redis
+  (`--redis`), for which they need no credential. Where options say nothing, the environment counts, a gateway before a
+  Redis; then the `laneway up` that runs in the same folder (`.laneway/up.json`), which they name; then the context in
+  use; then a Redis on this machine. See
+  [how to work from the command line](../how-to/work-from-the-command-line.md).
+* **People get tables, machines get JSON or YAML**: with `--output json` (`--json` for short) standard output has
+  exactly one JSON document, or one per line where there are many (`submit --file`, `events`, and whatever goes on:
+  `stats --watch`, `top`, `task list --watch`); with `--output yaml` the same as YAML. Tasks, workers, lanes and
+  statistics have the same form there as in the HTTP API. Messages, questions and progress go to standard error.
+  `NO_COLOR` leaves out colours.
+* **Lists** look for as long as it takes to find `--limit` tasks, and say on standard error how far they are.
+* **Filters** are the same for lists and for changes of many. Several values of one are taken together, several filters
+  must all hold; a value may have commas between (`--state queued,running`; `\\,` for one that belongs to a value).
+* **What changes many tasks asks first**, and tells how many it would be; `--yes` answers, `--dry-run` only tells.
 * **An error is one line on standard error** that says what is wrong and what would be right; the exit code is
   its kind. `laneway --debug COMMAND` shows the traceback too.
 * **Durations** are seconds (`2.5`) or units (`90s`, `1h30m`, `250ms`). **Times** have a zone
@@ -37,7 +46,9 @@ _HEAD = """\
 * `laneway submit --file FILE` reads one JSON object a line, with the fields that the HTTP API takes: `type`
   (unless TYPE is given), `payload`, `lane`, `priority`, `delay` or `runAt`, `idempotencyKey`, `tenant`,
   `maxAttempts`, `timeout`, `startTimeout`, `backoff`, `labels`, `description`, `id`. With `--json` it answers
-  each line with `{"line", "id", "duplicate"}` or `{"line", "error", "message"}`.
+  each line with `{"line", "id", "duplicate"}` or `{"line", "error", "message"}`. A file's lines get idempotency keys
+  of the file's path, their number and their text (`--run NAME` takes the place of the path), so the same command again
+  submits what is missing.
 """
 
 

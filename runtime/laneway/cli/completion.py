@@ -17,9 +17,9 @@ def completion(ctx: click.Context, shell: str) -> int:
 
     \b
     Examples:
-      laneway completion bash > ~/.local/share/bash-completion/completions/laneway
-      laneway completion zsh > "${fpath[1]}/_laneway"
-      laneway completion fish > ~/.config/fish/completions/laneway.fish
+      source <(laneway completion bash)     (in ~/.bashrc)
+      source <(laneway completion zsh)      (in ~/.zshrc)
+      laneway completion fish | source      (in ~/.config/fish/config.fish)
     """
     from click.shell_completion import get_completion_class
 
