@@ -23,6 +23,7 @@ from servers.clusters import Cluster, GivenCluster, KindCluster, NodeCluster
 #: Each works on what those before it have left.
 _ORDER = (
     "test_install",
+    "test_credentials",
     "test_scale",
     "test_live_limits",
     "test_autoscaler",
