@@ -271,6 +271,25 @@ async def test_while_the_issuer_is_away_known_keys_hold_and_without_any_the_answ
         assert (await who(client, issuer.token(sub="another"))).status_code == 200
 
 
+async def test_tokens_that_are_known_are_let_in_from_an_address_whose_other_tokens_have_to_wait(
+    store: RedisStore, issuer: Issuer
+) -> None:
+    oidc = {"issuer": issuer.url, "audiences": [AUDIENCE], "grants": GRANTS}
+    async with guarded(store, {"oidc": [oidc], "failures": {"perMinute": 1, "burst": 2}}) as (client, access):
+
+        async def read() -> bool:
+            return access.issuers[0].amiss is None
+
+        await eventually(read)
+        known = issuer.token()
+        assert (await who(client, known)).status_code == 200
+        bad = [(await who(client, issuer.token(aud="billing", sub=f"u{i}"))).status_code for i in range(4)]
+        assert bad == [401, 401, 429, 429]
+        assert (await who(client, known)).status_code == 200
+        waiting = await who(client, issuer.token(sub="new"))
+        assert (waiting.status_code, waiting.json()["type"]) == (429, "urn:laneway:problem:too-many-failures")
+
+
 async def test_an_issuer_with_an_authority_of_its_own_is_believed_only_when_that_is_given(
     store: RedisStore, tmp_path: Path
 ) -> None:
