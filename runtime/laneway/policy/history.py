@@ -19,6 +19,8 @@ ENDS = ("succeeded", "retried", "snoozed", "dead", "crashed", "released")
 
 _QUEUED, _RUNNING, _SCHEDULED, _WORKERS, _SLOTS = range(5)
 _SIZES = 5
+#: What was held so many seconds before is taken for what was held at a step's begin.
+_NEAR_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ def points(buckets: Sequence[Bucket], step: int) -> list[Point]:
 
 
 def _point(group: list[Bucket], step: int, before: Bucket | None) -> Point:
+    if before is not None and group[0].at - before.at > max(step, _NEAR_S):
+        before = None  # what was held then says nothing of the begin of this step
     counts: dict[str, int] = {}
     for bucket in group:
         for kind, lanes in bucket.n.items():
