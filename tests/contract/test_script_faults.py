@@ -352,7 +352,6 @@ _NOW, _LATER = {**_WAITS, "scheduled": State.QUEUED}, dict.fromkeys(_WAITS, Stat
 # a call that failed may have left a mark of it there.)
 _MOVED = {"queued": State.QUEUED, "scheduled": State.SCHEDULED}
 REVISIONS = [
-    _revision("lane", _MOVED, lane=3),
     _revision("priority", _MOVED, priority=7),
     _revision("both", _MOVED, lane=2, priority=0),
     _revision("now", _NOW, wait=0.0),
