@@ -107,3 +107,11 @@ def test_two_loops_of_one_name_are_refused(health: Health) -> None:
 def test_an_allowance_must_be_positive(health: Health, allowed: float) -> None:
     with pytest.raises(ValueError, match="over 0 seconds"):
         health.watch("poller", allowed)
+
+
+def test_a_condition_that_holds_leaves_the_progress_of_its_loop_to_be_read(health: Health) -> None:
+    health.watch("http", 10.0)
+    health.require("http", lambda: None)
+    assert health.ready().checks == {"http": "progress 0.0 s ago, 10 s allowed"}
+    health.require("http", lambda: "stopping")
+    assert health.ready().checks == {"http": "stopping"}

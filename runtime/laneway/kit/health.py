@@ -115,7 +115,7 @@ class Health:
         reasons, checks = list(live.reasons), dict(live.checks)
         for name, condition in list(self._conditions.items()):
             why = condition()
-            checks[name] = why or "ok"
+            checks[name] = why or checks.get(name, "ok")  # (a loop of the same name has told of its progress)
             if why:
                 reasons.append(f"{name}: {why}")
         return Answer(not reasons, tuple(reasons), checks, live.notes)
