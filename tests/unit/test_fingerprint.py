@@ -63,13 +63,15 @@ def test_the_same_error_of_two_tasks_has_one_fingerprint() -> None:
     two = fingerprint("charge", AttemptError("ConnectionError", "order 99 refused", at=5, attempt=3, worker="w-2",
                                              traceback=trace(order=99)))  # fmt: skip
     assert one == two
-    assert (one.kind, one.message, one.frame) == ("ConnectionError", "order <n> refused", "shop/tasks.py charge")
+    assert (one.kind, one.message, one.frame) == ("ConnectionError", "order <n> refused", "tasks.py charge")
 
 
 def test_neither_line_numbers_nor_where_the_code_is_installed_matter() -> None:
     here = fingerprint("charge", AttemptError("E", "m", traceback=trace("/srv/app", 17)))
     there = fingerprint("charge", AttemptError("E", "m", traceback=trace("/home/x/releases/42", 88)))
     assert here.id == there.id
+    assert innermost_frame('File "/srv/releases/41/tasks.py", line 3, in f') == "tasks.py f"
+    assert innermost_frame('File "/srv/shop/__init__.py", line 3, in f') == "shop/__init__.py f"
 
 
 @pytest.mark.parametrize(
@@ -97,12 +99,12 @@ def test_a_worker_that_died_makes_one_group_whatever_its_name() -> None:
 
 
 def test_the_innermost_frame_of_ones_own_code_counts_and_not_a_library() -> None:
-    assert innermost_frame(trace()) == "shop/tasks.py charge"
+    assert innermost_frame(trace()) == "tasks.py charge"
 
 
 def test_a_traceback_of_libraries_alone_gives_its_innermost_frame() -> None:
     text = _TRACE.replace("{root}/shop/tasks.py", "/usr/lib/python3/dist-packages/x/y.py")
-    assert innermost_frame(text) == "python3.11/ssl.py do_handshake"
+    assert innermost_frame(text) == "ssl.py do_handshake"
 
 
 def test_of_a_chain_of_exceptions_the_last_one_counts() -> None:
@@ -111,11 +113,11 @@ def test_of_a_chain_of_exceptions_the_last_one_counts() -> None:
         "Traceback (most recent call last):\n"
         '  File "/srv/app/shop/retry.py", line 3, in wrap\n    raise E from None\nE\n'
     )
-    assert innermost_frame(chain) == "shop/retry.py wrap"
+    assert innermost_frame(chain) == "retry.py wrap"
 
 
 def test_a_traceback_whose_beginning_was_cut_off_still_has_its_end() -> None:
-    assert innermost_frame(trace()[60:].replace("shop/tasks.py", "gone")) == "python3.11/ssl.py do_handshake"
+    assert innermost_frame(trace()[60:].replace("shop/tasks.py", "gone")) == "ssl.py do_handshake"
     assert innermost_frame("no frames at all") == innermost_frame("") == ""
 
 
@@ -124,7 +126,7 @@ def test_an_exception_group_gives_a_frame_too() -> None:
         "  + Exception Group Traceback (most recent call last):\n"
         '  |   File "/srv/app/shop/many.py", line 9, in gather\n  |     raise\n  | ExceptionGroup: two\n'
     )
-    assert innermost_frame(group) == "shop/many.py gather"
+    assert innermost_frame(group) == "many.py gather"
 
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
@@ -142,7 +144,7 @@ def test_the_rules_in_force_are_pinned_by_known_fingerprints() -> None:
     """Whoever changes the rules changes VERSION too: a filter by fingerprint that somebody keeps must not silently mean
     other tasks."""
     made = fingerprint("charge", AttemptError("ConnectionError", "order 1 refused", traceback=trace()))
-    assert made.id == "0e4065c051969cae"
+    assert made.id == "6361c40626f24e08"
 
 
 def test_messages_that_are_hard_to_read_are_read_all_the_same() -> None:

@@ -96,14 +96,17 @@ def normalized(message: str) -> str:
 
 @lru_cache(maxsize=1024)
 def innermost_frame(traceback: str) -> str:
-    """Where it was raised, as ``folder/file.py function``: the innermost frame of one's own code, or of any when none
-    is; "" when the traceback has none. Of a chain it is that of the last exception, the one that ended the attempt."""
+    """Where it was raised, as ``file.py function``: the innermost frame of one's own code, or of any when none is; ""
+    when the traceback has none. Of a chain it is that of the last exception, the one that ended the attempt. (The
+    folders above the file are left out: a deployment may be in another one each time.)"""
     frames = _FRAME.findall(traceback[traceback.rfind(_BEGIN) + 1 :])
     if not frames:
         return ""
     own = [frame for frame in frames if not _foreign(frame[0])]
     path, function = (own or frames)[-1]
-    return f"{'/'.join(path.replace(chr(92), '/').split('/')[-2:])} {function.strip()}"
+    parts = path.replace("\\", "/").split("/")
+    name = "/".join(parts[-2:]) if parts[-1] in ("__init__.py", "__main__.py") else parts[-1]
+    return f"{name} {function.strip()}"
 
 
 def _foreign(path: str) -> bool:
