@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,6 @@ from laneway import __version__
 from laneway.adapters.queue_metrics import QueueCollector
 from laneway.dashboard.pages import HOME, page, to_home, wants_page
 from laneway.gateway.actions import ActionRoutes
-from laneway.gateway.auth.access import Access
 from laneway.gateway.auth.identity import identity_of
 from laneway.gateway.auth.permissions import Permission
 from laneway.gateway.auth.whoami import WhoAmIRoutes
@@ -50,6 +50,11 @@ from laneway.kit.tracing import Tracing
 from laneway.ports.events import EventFeed
 from laneway.ports.store import TaskStore
 from laneway.submit.spans import SubmitSpans
+
+if TYPE_CHECKING:
+    from laneway.gateway.auth.access import (
+        Access,
+    )  # (with pydantic and jwt, which only those need who ask for credentials)
 
 _OPENAPI = Doc("openapi", "This document", {200: Content("application/json", {"type": "object"})}, tag="operation")
 _INDEX = Doc(

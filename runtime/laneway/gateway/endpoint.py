@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from prometheus_client.core import Metric
@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from laneway.errors import LanewayError
-from laneway.gateway.auth.access import Access
 from laneway.gateway.auth.guard import Guard, OpenGuard
 from laneway.gateway.auth.identity import Identity, forbidden, set_identity
 from laneway.gateway.auth.permissions import PUBLIC, Permission, needed
@@ -26,6 +25,9 @@ from laneway.gateway.problems import Problem, problem_of
 from laneway.gateway.words import unknown_field
 from laneway.kit.logs import get_logger
 from laneway.kit.metrics import CALL_BUCKETS, OTHER, Timer, counter_family, histogram_family
+
+if TYPE_CHECKING:
+    from laneway.gateway.auth.access import Access
 
 _log = get_logger(__name__)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -7,7 +7,7 @@ import queue
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
 from starlette.requests import Request
@@ -17,7 +17,9 @@ from laneway.gateway.auth.identity import Identity
 from laneway.gateway.auth.permissions import CHANGING, Permission
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
-from laneway.model.auth import AuditLog
+
+if TYPE_CHECKING:
+    from laneway.model.auth import AuditLog
 
 _log = get_logger("laneway.audit")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from starlette.requests import Request
@@ -164,10 +164,3 @@ def _unauthenticated(rejected: Rejected) -> Problem:
         described = "".join(char for char in text if " " <= char <= "~" and char not in '"\\')
         challenge += f', error="invalid_token", error_description="{described}"'
     return Problem("unauthenticated", text, headers={"WWW-Authenticate": challenge, "Cache-Control": "no-store"})
-
-
-def expires_text(identity: Identity) -> str | None:
-    """When a credential ends, in RFC 3339."""
-    if identity.expires_at is None:
-        return None
-    return identity.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from laneway.gateway.auth.gatekeeper import expires_text
-from laneway.gateway.auth.identity import identity_of
+from laneway.gateway.auth.identity import Identity, identity_of
 from laneway.gateway.auth.permissions import KNOWN
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.routing import API, Doc, Row
@@ -44,6 +45,13 @@ class WhoAmIRoutes:
             sorted(identity.tenants) if identity.tenants is not None else None,
             sorted(identity.permissions),
             identity.auth,
-            expires_text(identity),
+            _expires_text(identity),
         )
         return json_response(body, headers={"Cache-Control": "no-store"})
+
+
+def _expires_text(identity: Identity) -> str | None:
+    """When a credential ends, in RFC 3339."""
+    if identity.expires_at is None:
+        return None
+    return identity.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
