@@ -135,6 +135,7 @@ def test_a_manifest_with_every_field_there_is_is_taken_by_both(objects: Objects,
     check(resource.schema()["properties"]["spec"], document["spec"], "spec")
 
 
+@pytest.mark.timeout(400)  # (hundreds of manifests at a real API server)
 @pytest.mark.parametrize("kind", WHOLE)
 def test_the_api_server_and_the_models_agree_on_every_small_change(objects: Objects, kind: str) -> None:
     found = list(variants(WHOLE[kind]))
