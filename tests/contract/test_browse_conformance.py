@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from laneway.model.settlement import Kind
 from laneway.model.states import FINAL, State
 from laneway.policy.filters import parse_filter
 from laneway.policy.listing import sort_of
+from laneway.ports.actions import Revision
 from laneway.ports.browse import Filter, Position, Sort, TaskRow
 
 pytestmark = pytest.mark.asyncio
@@ -340,3 +342,46 @@ async def test_nothing_is_changed_by_looking(bench: Bench) -> None:
     await ids(bench)
     await bench.store.browse.rows(sent)
     assert (await bench.store.stats()).counts == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_stays_where_it_is_comes_exactly_once_while_others_move(bench: Bench, seed: int) -> None:
+    await bench.configure(lanes=LANES)
+    random = Random(seed)
+    inc = await bench.worker(100)
+    stay = [await send(bench, lane=3, type="stay", tenant=random.choice("ab")) for _ in range(25)]
+    stay += [await send(bench, type="stay", delay_ms=90_000.0 + random.random()) for _ in range(10)]
+    gone = [await send(bench, type="stay") for _ in range(20)]
+    await bench.store.cancel(gone)
+    restless = [await send(bench, lane=random.choice((1, 2)), delay_ms=random.choice((0.0, 5.0))) for _ in range(40)]
+    seen: list[bytes] = []
+    after: Position | None = None
+    while True:
+        page = await bench.store.browse.page(Filter(), Sort.STATES, 3, after, budget=5.0)
+        seen += [row.id for row in page.rows]
+        after = page.after
+        if after is None:
+            break
+        some = random.sample(restless, 4)
+        move = random.randrange(6)
+        if move == 0:
+            for task in await bench.claim(inc, 2):
+                if task.id not in stay:
+                    await bench.settle(inc, task, random.choice((Kind.COMPLETE, Kind.DEAD)), data=error())
+                else:  # (the lanes above are empty: it goes back to where it was)
+                    await bench.settle(inc, task, Kind.RELEASE)
+                    stay.remove(task.id)
+        elif move == 1:
+            await bench.store.cancel(some[:1])
+        elif move == 2:
+            await bench.store.actions.revise(some, Revision(random.choice((1, 2)), random.randrange(10)))
+        elif move == 3:
+            await bench.store.purge(some)
+        elif move == 4:
+            await bench.store.actions.retry(some)
+        else:
+            restless.append(await send(bench, lane=random.choice((1, 2)), priority=random.randrange(10)))
+        await bench.advance(1)
+    assert [id for id in seen if id in stay and seen.count(id) != 1] == []
+    assert set(stay) | set(gone) <= set(seen)
+    assert len([id for id in seen if id in gone]) == len(gone)
