@@ -14,13 +14,11 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from laneway.kit.logs import get_logger
-
 if TYPE_CHECKING:
+    import structlog
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, TracerProvider
 
-_log = get_logger(__name__)
 
 EXTRA = "pip install 'laneway[otel]'"
 #: What the spans that a queue is about say of it (semantic conventions for messaging).
@@ -132,11 +130,13 @@ def start_tracing(service: str, env: Mapping[str, str] = os.environ) -> Tracing 
     try:
         return _from_environment(service, env)
     except ImportError as error:
-        _log.warning(
+        _logger().warning(
             "no traces: OTEL_* variables ask for them, but the libraries are missing", hint=EXTRA, error=str(error)
         )
     except Exception as error:
-        _log.warning("no traces: OTEL_* variables can't be used as they are", error=f"{type(error).__name__}: {error}")
+        _logger().warning(
+            "no traces: OTEL_* variables can't be used as they are", error=f"{type(error).__name__}: {error}"
+        )
     return None
 
 
@@ -146,7 +146,7 @@ def preload(env: Mapping[str, str] = os.environ) -> None:
         try:
             _load_exporters(env)
         except Exception as error:
-            _log.debug("no traces in children", error=str(error))  # the children say it, if they need it
+            _logger().debug("no traces in children", error=str(error))  # the children say it, if they need it
 
 
 def _load_exporters(env: Mapping[str, str]) -> list[Any]:
@@ -187,3 +187,9 @@ def _from_environment(service: str, env: Mapping[str, str]) -> Tracing:
             provider.add_span_processor(BatchSpanProcessor(make()))
     trace.set_tracer_provider(provider)
     return Tracing(provider, own=True)
+
+
+def _logger() -> structlog.stdlib.BoundLogger:
+    from laneway.kit.logs import get_logger  # structlog is not for those who only define and submit tasks
+
+    return get_logger(__name__)
