@@ -55,8 +55,9 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true")
 
 
-def require(part: str) -> None:
-    """Return if the part of this name (a key of `PARTS` or `TOOLS`) is there; else skip the test, or in CI fail it."""
+def require(part: str, *, whole_module: bool = False) -> None:
+    """Return if the part of this name (a key of `PARTS` or `TOOLS`) is there; else skip the test, or in CI fail it.
+    `whole_module`: called while a test module is imported, none of whose tests can do without."""
     import pytest
 
     wanted = {**TOOLS, **PARTS}[part]
@@ -65,4 +66,4 @@ def require(part: str) -> None:
         return
     if in_ci():
         pytest.fail(f"{wanted.title} is required in CI: {lacks}", pytrace=False)
-    pytest.skip(f"{wanted.title}: {lacks}")
+    pytest.skip(f"{wanted.title}: {lacks}", allow_module_level=whole_module)

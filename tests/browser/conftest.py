@@ -1,7 +1,8 @@
 """A real Chromium before a real gateway, with a poller and a worker behind it.
 
 Playwright's synchronous API keeps an event loop running in this thread for as long as it is there, and other tests
-have loops of their own: so all of this lives as long as this folder's tests, and no longer.
+have loops of their own: so all of this lives as long as this folder's tests, and no longer. Nothing here needs
+Playwright before a test does.
 """
 
 from __future__ import annotations
@@ -9,26 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from tests.browser.guarded_gateway import GuardedGateway
 from tests.browser.shop_stack import Shop
-from tests.browser.visitor import Visitor
 
 from servers.browser import find_chromium
-from servers.need import require
 from servers.redis import RedisServer
 
-#: Milliseconds that a page gets to show what is expected: on a busy machine two seconds become ten.
-_PATIENCE_MS = 20_000
-expect.set_options(timeout=_PATIENCE_MS)
+if TYPE_CHECKING:
+    from tests.browser.eyes import Browser, Page
+    from tests.browser.visitor import Visitor
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
-    require("browser")
+    from tests.browser.eyes import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(),
@@ -75,8 +75,11 @@ def guest(browser: Browser, guarded: GuardedGateway) -> Iterator[Visitor]:
 
 @contextmanager
 def _visit(browser: Browser, url: str) -> Iterator[Visitor]:
-    context: BrowserContext = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
-    context.set_default_timeout(_PATIENCE_MS)
+    from tests.browser.eyes import PATIENCE_MS
+    from tests.browser.visitor import Visitor
+
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
+    context.set_default_timeout(PATIENCE_MS)
     visitor = Visitor(context.new_page(), url)
     try:
         yield visitor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from tests.browser.eyes import expect
 from tests.browser.flood import Flood
 from tests.browser.shop_stack import Shop
 from tests.browser.visitor import Visitor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Route, expect
+from tests.browser.eyes import Route, expect
 from tests.browser.shop_stack import Shop, until
 from tests.browser.visitor import Visitor
 

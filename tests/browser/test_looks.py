@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from tests.browser.eyes import Page, expect
 from tests.browser.shop_stack import Shop
 from tests.browser.visitor import Visitor
 

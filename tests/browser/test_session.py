@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from tests.browser.eyes import Page, expect
 from tests.browser.guarded_gateway import GuardedGateway
 from tests.browser.shop_stack import Shop
 from tests.browser.visitor import Visitor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import ConsoleMessage, Error, Locator, Page, expect
+from tests.browser.eyes import ConsoleMessage, Error, Locator, Page, expect
 
 
 class Visitor:
