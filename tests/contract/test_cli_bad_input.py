@@ -95,6 +95,7 @@ CASES: list[tuple[list[str], int, str]] = [
     (["worker", "-q", "orders"], 2, "Missing argument 'PACKAGE.MODULE:APP'"),
     (["worker", "tasks.py"], 2, "a module is named with dots and without .py"),
     (["worker", "tasks.app"], 2, "perhaps tasks:app"),
+    (["worker", "list"], 2, "for workers that run: laneway workers list"),
     (["worker", "tasks:app", "--slots", "0"], 2, "0 is not in the range 1<=x<=10000"),
     (["worker", "tasks:app", "--kafka", "kafka"], 2, "must be HOST:PORT, or several with commas between"),
     (["worker", "tasks:app", "--name", ""], 2, "must have 1 to 128 printable characters"),

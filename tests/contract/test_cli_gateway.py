@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -136,13 +139,19 @@ def test_dead_letters_are_grouped_shown_replayed_and_forgotten(queue: CliQueue, 
 
 
 def test_a_replay_that_is_watched_tells_how_the_tasks_ended(queue: CliQueue, gateway: GatewayProcess) -> None:
-    (id,) = queue.kill(1)
-    queue.json("task", "cancel", *queue.submit(1))
-    assert gateway.run("dead", "replay", id).exit_code == 0
-    queue.work(1, Kind.COMPLETE)
-    (again,) = queue.kill(1)
-    result = gateway.run("dead", "replay", again, id, "--watch", "--dry-run")
-    assert result.stdout == "would replay 2\n"
+    good, bad = queue.kill(2)
+    result = gateway.run("dead", "replay", good, bad, "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "would replay 2\n")
+    env = {**os.environ, "LANEWAY_URL": gateway.url, "LANEWAY_QUEUE": "orders"}
+    command = [sys.executable, "-m", "laneway", "dead", "replay", good, bad, "--watch"]
+    with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while queue.counts().get("queued", 0) < 2 and process.poll() is None:
+            pass
+        queue.work(1, Kind.COMPLETE)
+        queue.work(1, Kind.DEAD)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+    assert out == "replayed 2 of 2\nof those that were queued again: succeeded 1, dead 1\n"
 
 
 def test_tasks_are_changed_by_id_and_by_filter(queue: CliQueue, gateway: GatewayProcess) -> None:

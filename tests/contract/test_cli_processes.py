@@ -337,3 +337,58 @@ def test_as_a_plugin_of_kubectl_it_calls_itself_so() -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("kubectl laneway: there is no command 'sbumit'; did you mean 'submit'?")
+
+
+_APP = """
+import asyncio
+from pathlib import Path
+
+from laneway import App, Context
+
+app = App("told", queue="orders")
+
+
+@app.task
+async def charge(ctx: Context, gate: str) -> str:
+    ctx.log.info("looking for the card", rows=10)
+    ctx.progress(0.5, "half done")
+    while not Path(gate).exists():
+        await asyncio.sleep(0.01)
+    ctx.log.warning("charged")
+    return "done"
+"""
+
+
+def test_a_running_task_tells_of_itself_and_its_worker_is_drained(
+    queue: CliQueue, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "told_app.py").write_text(_APP)
+    gate = tmp_path / "gate"
+    worker = start("worker", "told_app:app", "--name", "web-1", cwd=tmp_path)
+    id = queue.json("submit", "charge", "-a", f"gate={json.dumps(str(gate))}")["id"]
+    while (found := queue.json("task", "list", "--state", "running")["items"]) == [] or not found[0]["progress"]:
+        assert worker.poll() is None
+    assert (found[0]["id"], found[0]["worker"]) == (id, "web-1")
+    assert "50% half done" in queue.run("task", "list").stdout
+    assert "50% half done" in queue.run("task", "show", id).stdout
+    (listed,) = queue.json("workers", "list")["items"]
+    assert (listed["name"], listed["running"], listed["tasks"]) == ("web-1", 1, [id])
+    assert "web-1" in queue.run("top", "--once").stdout
+
+    logs = start("task", "logs", id, "--follow")
+    assert logs.stdout is not None
+    assert logs.stdout.readline().rstrip().endswith("[1] INFO    looking for the card rows=10")
+    drain = start("workers", "drain", "web-1", "--wait")
+    while queue.json("workers", "list")["items"][0]["state"] != "draining":
+        assert drain.poll() is None
+    late = queue.run("workers", "drain", "web-1", "--wait", "--wait-timeout", "0")
+    assert (late.exit_code, late.stdout) == (7, "")
+    assert "there are still web-1 (1 running)" in late.stderr
+    gate.touch()
+    assert drain.communicate(timeout=60) == ("1 worker drained and gone\n", "")
+    out, err = logs.communicate(timeout=60)
+    assert (logs.returncode, err) == (0, "")
+    assert out.rstrip().endswith("[1] WARNING charged")
+    assert queue.json("task", "show", id)["result"] == "done"
+    assert [line["message"] for line in map(json.loads, queue.run("task", "logs", id, "--json").stdout.splitlines())]
+    assert worker.wait(timeout=60) == 0

@@ -35,22 +35,6 @@ cluster_option = click.option(
     help="The server is a Redis Cluster.",
 )
 
-queue_options = _all(
-    click.option(
-        "--redis", type=REDIS_URL, envvar="LANEWAY_REDIS_URL", show_envvar=True,
-        help=f"Where Redis is.  [default: that of the laneway up in this folder, else {DEFAULT_REDIS}]",
-    ),
-    click.option(
-        "--queue", "-q", type=NAME, envvar="LANEWAY_QUEUE", show_envvar=True,
-        help="The queue.  [default: the one of the laneway up in this folder]",
-    ),
-    click.option(
-        "--namespace", type=NAME, envvar="LANEWAY_NAMESPACE", show_envvar=True,
-        help=f"The queue's namespace.  [default: {DEFAULT_NAMESPACE}]",
-    ),
-    cluster_option,
-)  # fmt: skip
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON on standard output.")
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")

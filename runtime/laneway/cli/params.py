@@ -104,6 +104,8 @@ def app_path(text: str) -> str:
         hint = "; a module is named with dots and without .py"
     elif ":" not in text and "." in text:
         hint = "; perhaps " + ":".join(text.rsplit(".", 1))
+    elif text in ("list", "drain"):
+        hint = f"; for workers that run: laneway workers {text}"
     raise ValueError(f"must be package.module:app, not {text[:80]!r}{hint}")
 
 

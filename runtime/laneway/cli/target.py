@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 
 from laneway.cli.exits import Exit, Failure
 from laneway.cli.options import DEFAULT_NAMESPACE, DEFAULT_REDIS, log_format
-from laneway.errors import ConfigError, LanewayError, OutcomeUnknown, Unavailable
+from laneway.errors import ConfigError, LanewayError, Unavailable
 from laneway.model.servers import KafkaServer, RedisServer
 
 if TYPE_CHECKING:
@@ -185,26 +185,6 @@ async def _config(store: TaskStore, target: Target) -> QueueConfig:
             Exit.UNAVAILABLE,
             f"{error}: is a Redis at {target.redis.address}{source}? Name another with --redis URL",
         ) from error
-
-
-async def reading(call: Awaitable[_T]) -> _T:
-    """Awaits a call that only reads: without an answer nothing can have happened."""
-    try:
-        return await call
-    except OutcomeUnknown as error:
-        raise Unavailable(f"no answer from Redis ({error.__cause__ or error})") from error
-
-
-def on_queue(target: Target, work: Callable[[TaskStore, QueueConfig], Coroutine[Any, Any, int]]) -> int:
-    """Runs ``work`` with the target's store, and returns its exit code."""
-
-    import asyncio
-
-    async def run() -> int:
-        async with opened(target) as (store, config):
-            return await work(store, config)
-
-    return asyncio.run(run())
 
 
 @contextmanager

@@ -7,13 +7,13 @@ import platform
 import click
 
 from laneway import __version__
-from laneway.cli.options import json_option
-from laneway.cli.output import print_json
+from laneway.cli.output import Output
+from laneway.cli.where import Format, output_options
 
 
 @click.command()
-@json_option
-def version(as_json: bool) -> int:
+@output_options
+def version(format: Format) -> int:
     """Say which Laneway this is.
 
     \b
@@ -21,10 +21,11 @@ def version(as_json: bool) -> int:
       laneway version
       laneway version --json
     """
-    if as_json:
-        from laneway.model.envelope import SCHEMA
+    from laneway.model.envelope import SCHEMA
 
-        print_json({"version": __version__, "schema": SCHEMA, "python": platform.python_version()})
-    else:
-        click.echo(f"laneway {__version__} (Python {platform.python_version()})")
+    python = platform.python_version()
+    Output(format).write(
+        {"version": __version__, "schema": SCHEMA, "python": python},
+        lambda: click.echo(f"laneway {__version__} (Python {python})"),
+    )
     return 0
