@@ -154,7 +154,7 @@ local function state_here(i, rec)
   return held and state or nil
 end
 
--- Where the body begins in a stored envelope, by its head, which has been found sound.
+-- Where the body begins in a stored envelope, by its head, and how long the tenant and the key before it are.
 local function body_at(raw)
   local flags, _, _, _, tenant_len, idem_len = byte(raw, 8, 13)
   local pos = 14 + tenant_len + idem_len
@@ -162,7 +162,7 @@ local function body_at(raw)
     if has(flags, E_DELAY) or has(flags, E_AT) then pos = pos + 8 end
     if has(flags, E_STARTBY) then pos = pos + 4 end
   end
-  return pos
+  return pos, tenant_len, idem_len
 end
 
 -- The type in a stored envelope, and where it ends; nil when the body is not as expected.
@@ -194,12 +194,10 @@ end
 -- caller looks again.)
 local function lets_through(raw, rec)
   if not rec then
-    local _, _, lane, prio, _, tenant_len = byte(raw, 7, 12)
-    if not tenant_len or prio > 9 then return false end
-    if lanes and not lanes[lane] then return false end
+    if #raw < 13 or (lanes and not lanes[byte(raw, 9)]) then return false end
     if tenants then
-      local e = env_unpack(raw)
-      if not e or not tenants[e.tenant] then return false end
+      local pos, tenant_len, idem_len = body_at(raw)
+      if not tenants[sub(raw, pos - tenant_len - idem_len, pos - idem_len - 1)] then return false end
     end
   end
   if f.c0 or f.c1 then

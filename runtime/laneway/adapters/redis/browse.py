@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from bisect import bisect_left, bisect_right
@@ -24,6 +25,8 @@ from laneway.ports.browse import BUDGET, Filter, Position, Sort, TaskPage, TaskR
 #: Tasks that one call looks at, at most, and that one call reads whole.
 _LOOK = 250
 _READ = 100
+#: Looks under way at once: however many people search, Redis has most of its time for the queue.
+_AT_ONCE = 2
 _FIELDS = 7
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -45,6 +48,7 @@ class RedisBrowse:
         self._call = call
         self._command = command
         self._config = config
+        self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def page(
         self,
@@ -70,7 +74,8 @@ class RedisBrowse:
                 # (The next look takes as long as the last one: what would go past the budget is left to the next page.)
                 if search.full or (search.scanned and began + took >= until):
                     return TaskPage(search.rows, position or begin_of(stretch), search.scanned)
-                position, more = await self._look(search, stretch, position)
+                async with self._turn:
+                    position, more = await self._look(search, stretch, position)
                 took = time.monotonic() - began
         return TaskPage(search.rows, None, search.scanned)
 
