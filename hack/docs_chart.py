@@ -49,8 +49,10 @@ All that Laneway's own accounts may do at the API server. The chart grants this 
 `laneway-operator check` tells what of it is missing.
 
 * **Watched namespaces** are those of `watchNamespaces`; with none named, all: then it is a ClusterRole.
-* **Secrets** can be read by name, never listed: only those are read that a manifest names.
-* Pods of gateways, pollers and workers have no account of their own, and no token.
+* **Secrets** can be read by name, never listed: only those are read that a manifest names. One is made,
+  `<queue>-gateway-keys`, for a queue that says nothing of [authentication](auth.md); none is changed.
+* Pods of gateways, pollers and workers have no account of their own, and no token, unless their manifest names one. The
+  chart's value `tokenReview.serviceAccounts` lets such accounts of gateways create `tokenreviews`.
 """
 
 
