@@ -72,18 +72,17 @@ class RunSpans:
             attach(parent)  # so that the handler's own spans are not recorded either
             return
         now = time.time_ns()
-        about = self._about(run)
         span = self._tracer.start_span(
             f"run {self._queue}",
             parent,
             SpanKind.CONSUMER,
-            messaging("run", "process", self._queue) | about,
+            messaging("run", "process", self._queue) | self._about(run),
             start_time=now,
         )
         if not span.is_recording():
             return
         run.span = span
-        claimed = min(run.fence * 1_000, now)
+        claimed, about = min(run.fence * 1_000, now), _which(run)
         due = _due_ns(run)
         if due is not None:
             self._past("wait", None, parent, about, min(due, claimed), claimed)
@@ -109,7 +108,7 @@ class RunSpans:
         self._say_outcome(span, decision)
         span.end(now)
         if len(self._open) < _MOST_OPEN:
-            self._open[run.id, run.fence] = (set_span_in_context(span), now, self._about(run))
+            self._open[run.id, run.fence] = (set_span_in_context(span), now, _which(run))
         if self._exemplify is not None:
             seen = run.observation(decision.kind, decision.crashed, time.monotonic())
             wait = seen.wait_ms / 1000 if seen.wait_ms >= 0 else -1.0
@@ -138,11 +137,10 @@ class RunSpans:
     def _about(self, run: Run) -> dict[str, Any]:
         body = run.envelope.body
         about: dict[str, Any] = {
-            "messaging.message.id": id_text(run.id),
+            **_which(run),
             "messaging.client.id": self._worker,
             "laneway.task.type": body.type,
             "laneway.lane": self._lane_name(run.envelope.lane),
-            "laneway.attempt": run.attempt,
             "laneway.fence": run.fence,
         }
         if run.envelope.tenant:
@@ -181,6 +179,11 @@ class RunSpans:
                 seen["exception.stacktrace"] = error.traceback
             span.add_event("exception", seen)
             span.set_status(StatusCode.ERROR, f"{error.kind}: {error.message}")
+
+
+def _which(run: Run) -> dict[str, Any]:
+    """Which task and attempt a span is about: all that those beside the run's say, for each attribute costs."""
+    return {"messaging.message.id": id_text(run.id), "laneway.attempt": run.attempt}
 
 
 def _due_ns(run: Run) -> int | None:

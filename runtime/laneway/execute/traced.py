@@ -22,9 +22,10 @@ class TracedExecutor(Executor):
         self._spans = spans
 
     def _begin(self, run: Run) -> bool:
-        if not super()._begin(run):
+        if not Executor._begin(self, run):
             return False
-        self._spans.begin(run)
+        if run.envelope.body.trace is not None:  # (what was left out at its submission has none)
+            self._spans.begin(run)
         return True
 
     def _request(self, run: Run) -> Request:
@@ -35,4 +36,4 @@ class TracedExecutor(Executor):
     def _end(self, run: Run, decision: Decision | None) -> None:
         if run.span is not None and not run.ended:
             self._spans.end(run, decision)
-        super()._end(run, decision)
+        Executor._end(self, run, decision)
