@@ -61,6 +61,7 @@ def everything() -> dict[str, Any]:
         "replicas": 2,
         "adapter": {"enabled": True, "replicas": 2},
         "devServices": {"enabled": True},
+        "monitoring": {"dashboards": {"enabled": True, "annotations": {"grafana_folder": "Laneway"}}},
         "commonLabels": {"team": "queues"},
         "extraEnv": [{"name": "EXTRA", "value": "1"}],
         "podAnnotations": {"example.org/a": "b"},
