@@ -16,7 +16,7 @@ from tests.unit.executor_bench import Bench, claim, error_of, result_of, until, 
 
 from laneway import InvalidCheckpoint, LeaseLost, OutcomeUnknown, Unavailable
 from laneway.execute import notes as notes_module
-from laneway.execute.notebook import NoteBook
+from laneway.execute.notebook import LineBudget, NoteBook
 from laneway.execute.notes import Scribe
 from laneway.kit.ids import new_task_id
 from laneway.model.notes import CHECKPOINT_BYTES, LINES_KEPT, NOTED, LogLine, Note, Saved
@@ -324,6 +324,7 @@ async def test_a_chatty_process_sends_the_last_progress_and_says_how_many_lines_
     assert len(kept.lines) < 1500
     told = [message for message in kept.messages if "left out" in message]
     assert told
+    assert kept.messages[-1] == "line 4999", "the last lines come through"
 
 
 async def test_lines_and_progress_of_a_process_that_dies_are_kept(bench: Bench, kept: Kept) -> None:
@@ -378,9 +379,10 @@ async def test_one_worker_takes_a_bounded_number_of_lines(bench: Bench, kept: Ke
     for run in runs:
         for n in range(100):
             scribe.line(run, "info", f"line {n}")  # type: ignore[arg-type]
-    assert scribe.left_out > 3000
     await asyncio.gather(*(scribe.finish(run) for run in runs))  # type: ignore[arg-type]
-    assert len(kept.lines) < 2800
+    assert scribe.budget.refused > 3000
+    assert 1990 < len(kept.lines) < 2800
+    assert "line 99" in kept.messages, "the last lines of an attempt are those that are written"
 
 
 class _Run:
@@ -394,6 +396,10 @@ class _Run:
 # -- the notebook
 
 
+def budget(lines: float = 1000.0) -> LineBudget:
+    return LineBudget(lines, 1_000_000.0, clock=lambda: 0.0)
+
+
 def book() -> NoteBook:
     return NoteBook(bytes(14), 1, 2, lambda: 5)
 
@@ -402,17 +408,50 @@ def test_of_too_many_lines_the_last_are_kept_and_the_others_counted() -> None:
     notes = book()
     for n in range(LINES_KEPT + 50):
         notes.line("info", f"line {n}")
-    note = notes.take()
+    note = notes.take(budget())
     assert note is not None
-    assert note.lines[0] == LogLine(5, 2, "warning", "(50 lines were left out: more came than are kept)")
-    assert [note.lines[1].message, note.lines[-1].message] == ["line 50", f"line {LINES_KEPT + 49}"]
+    assert note.lines[0] == LogLine(5, 2, "warning", "(51 lines were left out: more came than are kept)")
+    assert [note.lines[1].message, note.lines[-1].message] == ["line 51", f"line {LINES_KEPT + 49}"]
+
+
+def test_of_more_lines_than_the_budget_grants_the_last_are_written_and_the_next_time_the_others_are_told() -> None:
+    notes, left = book(), budget(1.0)  # four at once
+    for n in range(10):
+        notes.line("info", f"line {n}")
+    note = notes.take(left)
+    assert note is not None
+    assert [line.message for line in note.lines] == [
+        "(6 lines were left out: more came than are kept)", "line 6", "line 7", "line 8", "line 9",
+    ]  # fmt: skip
+    notes.taken(True)
+    notes.line("info", "another")
+    assert left.spent and notes.only_lines()
+    assert notes.take(left) is None
+    notes.line("info", "and one more")
+    note = notes.take(budget())
+    assert note is not None
+    assert [line.message for line in note.lines] == ["(1 line was left out: more came than are kept)", "and one more"]
+
+
+def test_a_budget_fills_with_time_up_to_its_burst() -> None:
+    now = [0.0]
+    left = LineBudget(2.0, 10_000.0, burst=2.0, clock=lambda: now[0])
+    lines = [LogLine(1, 1, "info", "x")] * 10
+    assert left.grant(lines) == 4
+    assert left.grant(lines) == 0
+    now[0] = 1.0
+    assert left.grant(lines) == 2
+    now[0] = 100.0
+    assert left.grant(lines) == 4
+    assert left.grant([LogLine(1, 1, "info", "x" * 30_000)]) == 0
+    assert left.refused == 6 + 10 + 8 + 6 + 1
 
 
 def test_long_lines_are_cut_and_bytes_are_bounded() -> None:
     notes = book()
     for _ in range(30):
         notes.line("info", "é" * 10_000)
-    note = notes.take()
+    note = notes.take(budget())
     assert note is not None
     assert all(len(line.message) == 4000 and line.message.endswith("…") for line in note.lines[1:])
     assert len(note.lines) < 12
@@ -421,7 +460,7 @@ def test_long_lines_are_cut_and_bytes_are_bounded() -> None:
 def test_text_that_is_no_unicode_is_made_so() -> None:
     notes = book()
     notes.line("info", "half \ud83d a character")
-    note = notes.take()
+    note = notes.take(budget())
     assert note is not None
     assert note.lines[0].message == "half ? a character"
 
@@ -431,17 +470,17 @@ async def test_what_could_not_be_written_is_told_again_under_its_number_without_
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     notes.line("info", "one")
     notes.checkpoint(b"\x01", waiter)
-    first = notes.take()
+    first = notes.take(budget())
     assert first is not None and first.checkpoint == b"\x01"
     notes.line("info", "two")
     notes.failed(Unavailable("away", 1.0))
     with pytest.raises(Unavailable):
         await waiter
-    again = notes.take()
+    again = notes.take(budget())
     assert again is not None and (again.number, again.checkpoint) == (1, None)
     assert [line.message for line in again.lines] == ["one"]
     notes.taken(True)
-    rest = notes.take()
+    rest = notes.take(budget())
     assert rest is not None and (rest.number, [line.message for line in rest.lines]) == (2, ["two"])
 
 
@@ -451,7 +490,7 @@ async def test_whoever_waits_is_told_when_the_attempt_ends() -> None:
     notes.checkpoint(b"\x01", waiter)
     notes.close()
     await waiter
-    assert notes.take() is None
+    assert notes.take(budget()) is None
 
 
 def test_lines_from_many_threads_are_all_there() -> None:
@@ -461,7 +500,7 @@ def test_lines_from_many_threads_are_all_there() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    note = notes.take()
+    note = notes.take(budget())
     assert note is not None and len(note.lines) == 160
 
 

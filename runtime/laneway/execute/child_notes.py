@@ -17,14 +17,14 @@ from laneway import errors
 from laneway.errors import LanewayError, LeaseLost, Unavailable
 from laneway.execute.notebook import cut
 from laneway.execute.wire import Heard, Told, frame, receive
-from laneway.model.notes import LINE_CHARS, NOTHING
+from laneway.model.notes import LINE_CHARS, LINES_KEPT, NOTHING
 
 T = TypeVar("T")
 
 _decode = msgspec.msgpack.Decoder(Heard).decode
 #: Progress goes to the worker at most this often (s), which writes it less often still.
 _APART = 0.25
-#: Lines that go to the worker: per second, and at once.
+#: Lines that go to the worker as they come: per second, and at once. More are gathered, and the last of them sent.
 _RATE, _BURST = 200.0, 400.0
 
 
@@ -45,6 +45,7 @@ class ChildNotes:
         self._timer: threading.Timer | None = None
         self._sent = float("-inf")
         self._room, self._filled = _BURST, time.monotonic()
+        self._lines: list[tuple[str, str]] = []
         self._left_out = 0
         self._closed = False
 
@@ -57,15 +58,20 @@ class ChildNotes:
             wait = self._sent + _APART - time.monotonic()
             if wait <= 0:
                 self._send_progress()
-            elif self._timer is None:
-                self._timer = threading.Timer(wait, self._late)
-                self._timer.daemon = True
-                self._timer.start()
+            else:
+                self._later(wait)
+
+    def _later(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(seconds, self._late)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _late(self) -> None:
         with self._lock:
             self._timer = None
             if not self._closed:
+                self._send_lines()
                 self._send_progress()
 
     def _send_progress(self) -> None:
@@ -75,18 +81,27 @@ class ChildNotes:
             self._send(Told(fraction, message))
 
     def line(self, level: str, message: str) -> None:
-        """One line of its log."""
+        """One line of its log: sent at once while there is room, else a little later, the last of those that came."""
         with self._unbroken(), self._lock:
-            now = time.monotonic()
-            self._room, self._filled = min(_BURST, self._room + (now - self._filled) * _RATE), now
             if self._closed:
                 return
-            if self._room < 1:
+            self._lines.append((level, cut(message, LINE_CHARS)))
+            if len(self._lines) > LINES_KEPT:
+                del self._lines[0]
                 self._left_out += 1
-                return
-            self._room -= 1
+            now = time.monotonic()
+            self._room, self._filled = min(_BURST, self._room + (now - self._filled) * _RATE), now
+            if self._room >= len(self._lines):
+                self._send_lines()
+            else:
+                self._later(_APART)
+
+    def _send_lines(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
             left_out, self._left_out = self._left_out, 0
-            self._send(Told(lines=[(level, cut(message, LINE_CHARS))], left_out=left_out))
+            self._room = max(0.0, self._room - len(lines))
+            self._send(Told(lines=lines, left_out=left_out))
 
     async def checkpoint(self, data: bytes) -> None:
         """Saves a checkpoint; the loop goes on meanwhile."""
@@ -127,13 +142,12 @@ class ChildNotes:
         return asyncio.run(work)
 
     def close(self) -> None:
-        """The attempt ends: the last progress is sent, and nothing more."""
+        """The attempt ends: the last lines and progress are sent, and nothing more."""
         with self._asking, self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._left_out:
-                self._send(Told(left_out=self._left_out))
+            self._send_lines()
             self._send_progress()
             self._closed = True
 

@@ -4,13 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from laneway.model.notes import BYTES_KEPT, LINE_CHARS, LINES_KEPT, MESSAGE_CHARS, LogLine, Note, Progress
 
 #: What a line costs beside its text, in bytes.
 LINE_COST = 32
+
+
+class LineBudget:
+    """How many log lines one worker writes for all its handlers: ``lines`` and ``size`` (bytes) a second, and
+    ``burst`` times as much at once. ``refused`` counts those that it did not grant. Belongs to one thread."""
+
+    def __init__(
+        self, lines: float, size: float, burst: float = 4.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rates = (lines, size)
+        self._most = (lines * burst, size * burst)
+        self._lines, self._size = self._most
+        self._clock = clock
+        self._at = clock()
+        self.refused = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether not a line is left now."""
+        self._fill()
+        return self._lines < 1 or self._size < LINE_COST
+
+    def grant(self, lines: Sequence[LogLine]) -> int:
+        """How many of these may be written, the last ones first."""
+        self._fill()
+        granted = 0
+        for line in reversed(lines):
+            size = len(line.message) + LINE_COST
+            if self._lines < 1 or self._size < size:
+                break
+            self._lines -= 1
+            self._size -= size
+            granted += 1
+        self.refused += len(lines) - granted
+        return granted
+
+    def _fill(self) -> None:
+        now = self._clock()
+        passed, self._at = now - self._at, now
+        self._lines = min(self._most[0], self._lines + passed * self._rates[0])
+        self._size = min(self._most[1], self._size + passed * self._rates[1])
 
 
 class NoteBook:
@@ -62,11 +104,6 @@ class NoteBook:
                 self._size -= len(self._lines.popleft().message) + LINE_COST
                 self._left_out += 1
 
-    def leave_out(self) -> None:
-        """Counts a line that is not kept at all."""
-        with self._lock:
-            self._left_out += 1
-
     # -- on the event loop
 
     def checkpoint(self, data: bytes, waiter: asyncio.Future[None]) -> None:
@@ -89,9 +126,13 @@ class NoteBook:
         """Whether there is anything to write, and it would be taken."""
         return self.news and self.held
 
-    def take(self) -> Note | None:
-        """What is to be written now; None when there is nothing. What was out and failed comes first, alone and
-        unchanged, so that it is taken once."""
+    def only_lines(self) -> bool:
+        """Whether log lines are all that there is to write."""
+        return self._out is None and self._progress is None and self._checkpoint is None
+
+    def take(self, budget: LineBudget) -> Note | None:
+        """What is to be written now, with as many lines as the budget grants; None when there is nothing. What was out
+        and failed comes first, alone and unchanged, so that it is taken once."""
         self.urgent = False
         if self._out is not None:
             self.urgent = bool(self._waiters)
@@ -99,15 +140,22 @@ class NoteBook:
         with self._lock:
             lines, self._lines, self._size = self._lines, deque(), 0
             left_out, self._left_out = self._left_out, 0
+        for _ in range(len(lines) - budget.grant(lines)):
+            lines.popleft()
+            left_out += 1
         progress, self._progress = self._progress, None
         checkpoint, self._checkpoint = self._checkpoint, None
         self._out_waiters, self._waiters = self._waiters, []
         if progress is None and checkpoint is None and not lines:
-            self._left_out += left_out  # (it alone is not worth a call)
+            with self._lock:
+                self._left_out += left_out  # (it alone is not worth a call)
             self._resolve(self._out_waiters, None)
             return None
         told = list(lines)
         if left_out:
+            if len(told) >= LINES_KEPT:  # (else the line that tells of it would be the first to go)
+                del told[0]
+                left_out += 1
             told.insert(0, self._told_of(left_out, lines))
         self._number += 1
         self._out = Note(self._id, self._fence, self._number, progress, checkpoint, told)

@@ -12,12 +12,12 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from laneway.errors import ConfigError, LanewayError, LeaseLost
-from laneway.execute.notebook import LINE_COST, NoteBook
+from laneway.execute.notebook import LineBudget, NoteBook
 from laneway.execute.run import Run
 from laneway.execute.task_logs import TaskLogHandler
 from laneway.kit.ids import id_text
 from laneway.kit.logs import Scope, get_logger
-from laneway.model.notes import LINE_CHARS, Note, Saved
+from laneway.model.notes import Note, Saved
 from laneway.ports.notes import NoteStore
 
 log = get_logger("laneway.notes")
@@ -31,17 +31,16 @@ END_WAIT = 1.0
 #: How long after its end (s) the checkpoint of a task that succeeded goes; how many at once, and how often it is tried.
 TIDY_AFTER = 2.0
 _TIDY_MOST, _TIDY_TRIES = 500, 5
-#: Log lines that one worker takes from all its handlers: per second, and at once; and the same for their bytes.
-LINES_RATE, LINES_BURST = 500.0, 2000.0
-BYTES_RATE, BYTES_BURST = 262_144.0, 1_048_576.0
+#: Log lines that one worker writes for all its handlers in a second, and their bytes.
+LINES_RATE, BYTES_RATE = 500.0, 262_144.0
 
 
 class Scribe:
     """Takes notes from handlers in any thread, and writes them in rounds on one event loop.
 
     ``incarnation`` gives the registration under which tasks are held; ``clock_ms`` is what lines show as their time.
-    ``logs``: whether log lines are kept; ``tidy``: whether the checkpoints of tasks that succeeded go. ``left_out``
-    counts the lines that were not kept, because there were too many.
+    ``logs``: whether log lines are kept; ``tidy``: whether the checkpoints of tasks that succeeded go. ``budget``
+    bounds what is written of lines.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Scribe:
         self._clock_ms = clock_ms
         self.logs = logs
         self._tidies = tidy
-        self.left_out = 0
+        self.budget = LineBudget(LINES_RATE, BYTES_RATE)
         self._news: dict[NoteBook, None] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,7 +67,6 @@ class Scribe:
         self._unneeded: dict[bytes, int] = {}
         self._tidier: asyncio.Task[None] | None = None
         self._handler: TaskLogHandler | None = None
-        self._lines, self._bytes, self._filled = LINES_BURST, BYTES_BURST, time.monotonic()
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins to take notes on this loop, and to listen to what the standard library's loggers are told there."""
@@ -105,13 +103,9 @@ class Scribe:
         if not self.logs:
             return
         book = self._book(run)
-        if book is None:
-            return
-        if self._room_for(min(len(message), LINE_CHARS) + LINE_COST):
+        if book is not None:
             book.line(level, message)
             self._tell(book)
-        else:
-            book.leave_out()
 
     def _logged(self, scope: Scope, level: str, message: str) -> None:
         """A line of a standard logger, in the context of an attempt."""
@@ -165,20 +159,6 @@ class Scribe:
                     book = run.book = NoteBook(run.id, run.fence, run.attempt, self._clock_ms)
         return None if book is None or book.closed or not book.held or run.over else book
 
-    def _room_for(self, size: int) -> bool:
-        """Whether one more line of this size is taken now, from all handlers together."""
-        with self._lock:
-            now = time.monotonic()
-            passed, self._filled = now - self._filled, now
-            self._lines = min(LINES_BURST, self._lines + passed * LINES_RATE)
-            self._bytes = min(BYTES_BURST, self._bytes + passed * BYTES_RATE)
-            if self._lines < 1 or self._bytes < size:
-                self.left_out += 1
-                return False
-            self._lines -= 1
-            self._bytes -= size
-            return True
-
     def _tell(self, book: NoteBook) -> None:
         loop = self._loop
         if loop is None:
@@ -203,7 +183,7 @@ class Scribe:
     async def finish(self, run: Run) -> None:
         """The attempt ends: what it has told is written now, if that takes no longer than :data:`END_WAIT`."""
         book, loop = run.book, self._loop
-        if book is None or loop is None or not book.has_to_go():
+        if book is None or loop is None or not book.has_to_go() or (book.only_lines() and self.budget.spent):
             return
         try:
             async with asyncio.timeout(END_WAIT):
@@ -245,7 +225,7 @@ class Scribe:
         for book in books:
             book.due = time.monotonic() + INTERVAL
             self._news.pop(book, None)  # first: what is told from here on brings it back
-            note = book.take()
+            note = book.take(self.budget)
             if note is not None:
                 notes.append(note)
                 writing.append(book)
