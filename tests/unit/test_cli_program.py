@@ -167,7 +167,7 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
         {
             **_ROLE, "app": "a.b:app", "queue": "orders", "kafka": None, "slots": 16, "threads": 16, "processes": 1,
             "drain": 25.0, "recycle_tasks": 0, "recycle_mb": 0, "metrics_port": 0,
-            "metrics_host": "0.0.0.0", "name": "w", "numbered": False, "task_logs": True, "task_logs": True,
+            "metrics_host": "0.0.0.0", "name": "w", "numbered": False, "task_logs": True,
         },
     ),
     (
@@ -183,7 +183,7 @@ ROLES: list[tuple[list[str], str, str, str, dict[str, Any]]] = [
             "kafka": KafkaServer("k:9092,l:9092"),
             "slots": 50, "threads": 9, "processes": 2, "drain": 60.0, "recycle_tasks": 10, "recycle_mb": 512,
             "metrics_port": 9100, "metrics_host": "0.0.0.0",
-            "log_format": "console", "log_level": "debug", "name": "w", "numbered": False, "task_logs": True, "cluster": False,
+            "log_format": "console", "log_level": "debug", "name": "w", "numbered": False, "cluster": False,
             "task_logs": False,
         },
     ),
