@@ -11,6 +11,7 @@ from tests.contract.gateways import TASKS, Q, asgi, eventually, open_store
 from laneway.adapters.redis import RedisStore
 from laneway.gateway import dead, dead_changes
 from laneway.kit.ids import id_bytes, id_text, new_incarnation, new_task_id
+from laneway.model.notes import Note
 from laneway.model.record import AttemptError
 from laneway.model.settlement import Kind, Settlement
 from laneway.policy.canary import in_share
@@ -292,6 +293,31 @@ async def test_tasks_named_by_id_are_replayed_and_others_are_told_why_not(
     assert body["ids"] == [id, cancelled]
     assert body["refused"] == [{"id": queued, "why": "queued"}, {"id": unknown, "why": "unknown"}]
     assert (body["matched"], body["replayed"]) == (2, 2)
+
+
+async def test_a_fresh_replay_begins_without_the_checkpoint_and_another_goes_on_from_it(
+    client: httpx.AsyncClient, store: RedisStore
+) -> None:
+    ids = []
+    for _ in range(2):
+        id = (await client.post(TASKS, json={"type": "charge"})).json()["id"]
+        inc = new_incarnation()
+        await store.register(inc, "w1", "direct", 1, 0, 0)
+        await store.heartbeat(inc, 2, 1, 0, [])
+        (task,) = (await store.turn(inc, 1, 1, [])).tasks
+        assert await store.notes.note(inc, [Note(task.id, task.fence, 1, checkpoint=msgspec.msgpack.encode(7))]) == [
+            True
+        ]
+        assert await store.settle(inc, [Settlement(Kind.DEAD, task.id, task.fence)]) == {}
+        await store.deregister(inc)
+        ids.append(id)
+    for id, fresh in zip(ids, (True, False), strict=True):
+        body = (await client.post(f"{DEAD}/replay", json={"ids": [id], "fresh": fresh})).json()
+        assert body["ids"] == [id]
+    begun_anew, goes_on = await store.notes.saved([id_bytes(id) for id in ids])
+    assert begun_anew is None
+    assert goes_on is not None and msgspec.msgpack.decode(goes_on.data) == 7
+    assert problem(await client.post(f"{DEAD}/purge", json={"all": True, "fresh": True})) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize("verb", ["replay", "purge"])

@@ -83,6 +83,33 @@ async def test_a_second_sigterm_does_not_cut_a_drain_short(direct_flow: Flow) ->
     assert stats.counts["succeeded"] == 4 and len(flow.starts(ids)) == 4
 
 
+async def test_a_worker_that_is_drained_from_outside_ends_by_itself_and_burns_no_attempt(flow: Flow) -> None:
+    await flow.poller()
+    leaving = await flow.worker(slots=4, drain=10.0)
+    ids = await flow.submit("hold", 4)
+    await flow.running(4)
+    (worker,) = await flow.workers()
+    assert await flow.store.workers.drain(worker.incarnation)
+    later = await flow.submit("work", 10)
+
+    async def draining() -> bool:
+        return any(w.state == 3 for w in await flow.workers())
+
+    await until("it drains", draining)
+    flow.release()
+
+    async def gone() -> bool:
+        return not leaving.alive and not await flow.workers()
+
+    await until("it has left", gone, timeout=20.0)
+    assert leaving.process.returncode == 0
+    assert len(flow.starts(ids)) == 4 and not flow.starts(later), "it took something after it was asked to leave"
+    await flow.worker(slots=4)
+    stats = await flow.check()
+    assert stats.counts["succeeded"] == 14
+    await _no_attempt_burnt(flow)
+
+
 async def _drains(worker: Member) -> None:
     """Stops it, and sees that it knew when it was done."""
     assert await worker.stop() == 0

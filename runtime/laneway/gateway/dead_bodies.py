@@ -121,6 +121,14 @@ class ChosenBody(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fi
     cursor: Annotated[str, _CURSOR] | None = None
 
 
+class ReplayBody(ChosenBody, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters to queue again: those named by ``ids``, those that the ``filter`` means, or ``all``."""
+
+    fresh: Annotated[
+        bool, Meta(description="true to begin each from its start, without the checkpoint that its handler saved")
+    ] = False
+
+
 class RefusedBody(msgspec.Struct):
     """A task that was named and not changed: ``why`` is the state that it is in, unknown, or lane removed."""
 

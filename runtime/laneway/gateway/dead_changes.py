@@ -26,6 +26,7 @@ from laneway.gateway.dead_bodies import (
     PurgeAnswer,
     RefusedBody,
     ReplayAnswer,
+    ReplayBody,
     fields_of,
 )
 from laneway.gateway.endpoint import json_response
@@ -49,7 +50,7 @@ _REPLAYABLE = frozenset({State.DEAD, State.CANCELLED, State.EXPIRED})
 _PROBLEMS = (*WITH_BODY, "invalid-cursor", *CHANGES)
 _REPLAY = Doc(
     "replayDead", "Queue dead letters again, with their attempts counted anew", {200: ReplayAnswer}, _PROBLEMS,
-    body=ChosenBody, tag="dead letters",
+    body=ReplayBody, tag="dead letters",
 )  # fmt: skip
 _PURGE = Doc(
     "purgeDead", "Forget dead letters for good: payloads, errors and results", {200: PurgeAnswer}, _PROBLEMS,
@@ -85,7 +86,9 @@ class DeadChangeRoutes:
 
     async def replay(self, request: Request) -> Response:
         """POST .../dead/replay"""
-        done = await self._change(request, _replayed, _REPLAYABLE)
+        front = front_of(self._fronts, request)
+        form = await read_form(request, ReplayBody)
+        done = await _change(request, front, form, _begun_anew if form.fresh else _replayed, _REPLAYABLE)
         audit_note(request, matched=done.matched, replayed=len(done.changed))
         return json_response(
             ReplayAnswer(done.matched, len(done.changed), id_texts(done.changed), done.next, done.scanned, done.refused)
@@ -93,19 +96,22 @@ class DeadChangeRoutes:
 
     async def purge(self, request: Request) -> Response:
         """POST .../dead/purge"""
-        done = await self._change(request, _purged, frozenset({State.DEAD}))
+        front = front_of(self._fronts, request)
+        form = await read_form(request, ChosenBody)
+        done = await _change(request, front, form, _purged, frozenset({State.DEAD}))
         audit_note(request, matched=done.matched, purged=len(done.changed))
         return json_response(
             PurgeAnswer(done.matched, len(done.changed), id_texts(done.changed), done.next, done.scanned, done.refused)
         )
 
-    async def _change(self, request: Request, change: Change, states: frozenset[State]) -> Done:
-        front = front_of(self._fronts, request)
-        form = await read_form(request, ChosenBody)
-        _check(form)
-        if form.ids is not None:
-            return await _by_id(request, front, form, change, states)
-        return await _by_filter(request, front, form, change)
+
+async def _change(
+    request: Request, front: QueueFront, form: ChosenBody, change: Change, states: frozenset[State]
+) -> Done:
+    _check(form)
+    if form.ids is not None:
+        return await _by_id(request, front, form, change, states)
+    return await _by_filter(request, front, form, change)
 
 
 def _check(form: ChosenBody) -> None:
@@ -201,6 +207,12 @@ async def _do(
 async def _replayed(front: QueueFront, ids: Sequence[bytes]) -> list[str]:
     codes = await front.store.replay(ids)
     return ["" if code == "queued" else code for code in codes]
+
+
+async def _begun_anew(front: QueueFront, ids: Sequence[bytes]) -> list[str]:
+    """Replays without checkpoints. They go first: a task whose replay then fails has only lost its old progress."""
+    await front.store.notes.unsave(ids)
+    return await _replayed(front, ids)
 
 
 async def _purged(front: QueueFront, ids: Sequence[bytes]) -> list[str]:
