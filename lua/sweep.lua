@@ -3,7 +3,7 @@
 -- ARGV: conf, cursor ('' to begin, else what the last call returned), limit
 -- RETURNS: {'ok', now, next cursor ('' when done), unparked, keys forgotten}
 -- IDEMPOTENT: yes
--- USES: base record packed outbox lanes running finish slots
+-- USES: base record packed outbox lanes running recount finish slots
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
@@ -11,19 +11,10 @@ begin_freeing()
 local limit = tonumber(ARGV[3])
 
 if ARGV[2] == '' then
-  local held, ids, real = call('ZRANGE', HELD, 0, -1), {}, {}
-  for i, member in ipairs(held) do ids[i] = string.sub(member, 9) end
-  local raws = hash_many(RECORDS, ids)
-  for i = 1, #ids do
-    local rec = raws[i] and rec_unpack(raws[i])
-    if rec and (rec.state == RUNNING or rec.state == DISPATCHED) and rec.holder == string.sub(held[i], 1, 8) then
-      local lane, tenant = 'l' .. rec.lane, 't' .. rec.tenant
-      real[lane], real[tenant] = (real[lane] or 0) + 1, (real[tenant] or 0) + 1
-    else
-      if rec then heal(ids[i], rec) end
-      unheld[#unheld + 1] = held[i]
-    end
-  end
+  recount(tenants_limited(conf), function(member, id, rec)
+    if rec then heal(id, rec) end
+    unheld[#unheld + 1] = member
+  end)
   -- Requests to stop whose task does not run any more.
   local marked = call('SRANDMEMBER', CANCELLING, limit)
   for i, raw in ipairs(hash_many(RECORDS, marked)) do
@@ -32,19 +23,6 @@ if ARGV[2] == '' then
       uncancelling[#uncancelling + 1] = marked[i]
     end
   end
-  local counted, writes = call('HGETALL', RUNNING_COUNTS), {}
-  for i = 1, #counted, 2 do
-    if real[counted[i]] == nil then
-      call('HDEL', RUNNING_COUNTS, counted[i])
-    elseif real[counted[i]] == tonumber(counted[i + 1]) then
-      real[counted[i]] = nil
-    end
-  end
-  for field, n in pairs(real) do
-    writes[#writes + 1] = field
-    writes[#writes + 1] = n
-  end
-  call_many('HSET', RUNNING_COUNTS, writes)
   count_slots()
 end
 

@@ -108,13 +108,8 @@ local function take_plainly(id, raw, kind, base, next_holder, state)
     kind.records[size] = record
   end
   if attempts == 0 then start_within(id, 0) end
-  if kind.tenant_len > 0 then
-    local tenant = sub(raw, 14, 13 + kind.tenant_len)
-    record = record .. tenant
-    occupy(kind.lane, tenant, 1)
-  else
-    kind.taken = kind.taken + 1
-  end
+  kind.taken = kind.taken + 1
+  if kind.tenant_len > 0 then record = record .. sub(raw, 14, 13 + kind.tenant_len) end
   local tail = plain_tail[state]
   if not tail then
     tail = pack('>dHBB', now_us, attempts, 0, 0)
@@ -123,7 +118,7 @@ local function take_plainly(id, raw, kind, base, next_holder, state)
   return hand_over(id, raw, holder, record, id .. tail)
 end
 
--- Counts what take_plainly has taken.
+-- Counts what take_plainly has taken. (Where a tenant may have a limit, nothing is taken plainly.)
 local function occupy_plainly()
   for _, kind in pairs(kinds) do
     if kind and kind.taken > 0 then

@@ -12,7 +12,7 @@ local waits_cache = {}  -- per tenant: whether it has parked tasks
 
 -- What other parts use; the rest is local to the block below (a Lua function may have 200 locals at once).
 local tenant_conf, vt_get, charge, advance, restored, tenant_waits, park_member, park, enqueue, place, place_flush, wake
-local vt_set
+local vt_set, vt_read, tenant_field
 do
 local COST = 256               -- virtual time of one task at weight 1; weights go to 256
 
@@ -21,16 +21,15 @@ local lane_adds, park_adds, park_records = {}, {}, {}
 
 -- What the configuration says of a tenant: {w = weight, max = running, rate = per second, burst = tasks}.
 function tenant_conf(tenant)
+  if not conf.overrides then return conf.tenant end
   local t = tenant_cache[tenant]
   if t then return t end
   t = conf.tenant
-  if conf.overrides then
-    local raw = call('HGET', TENANTS, tenant)
-    if raw then
-      t = setmetatable({}, ZERO)
-      for k, v in pairs(conf.tenant) do t[k] = v end
-      for k, v in pairs(cmsgpack.unpack(raw)) do t[k] = v end
-    end
+  local raw = call('HGET', TENANTS, tenant)
+  if raw then
+    t = setmetatable({}, ZERO)
+    for k, v in pairs(conf.tenant) do t[k] = v end
+    for k, v in pairs(cmsgpack.unpack(raw)) do t[k] = v end
   end
   tenant_cache[tenant] = t
   return t
@@ -60,12 +59,19 @@ function vt_set(field, value)
   vt_dirty[field] = value
 end
 
--- A batch is mostly of one kind: what the last charge found, and where the next one of its kind starts.
-local last_charge = nil
+-- Reads the times of these fields at once, for charges that will need them.
+function vt_read(fields)
+  for i, value in ipairs(hash_many(VTIME, fields)) do
+    if vt_cache[fields[i]] == nil then vt_cache[fields[i]] = tonumber(value or 0) end
+  end
+end
+
+-- A batch is often of one kind: what the last charge found, and where the next one of its kind starts.
+local run_lane, run_prio, run_tenant, run_field, run_level, run_cost, run_start
 
 local function charges_end()
-  if last_charge then vt_set(last_charge.tenant_field, last_charge.start) end
-  last_charge = nil
+  if run_field then vt_set(run_field, run_start) end
+  run_lane, run_field = nil, nil
 end
 
 local function vt_flush()
@@ -79,25 +85,36 @@ local function vt_flush()
   vt_dirty = {}
 end
 
+-- The fields in VTIME of a lane's time, and of a tenant's last finish there. (Numbers become text slowly.)
+local fields_begin = {}
+local function lane_field(lane_n, prio)
+  local at = lane_n * 10 + prio
+  local field = fields_begin[at]
+  if not field then
+    field = lane_n .. ':' .. prio
+    fields_begin[at] = field
+  end
+  return field
+end
+
+function tenant_field(lane_n, prio, tenant)
+  return lane_field(lane_n, prio) .. ':' .. (lane_by_n[lane_n].conf.fifo and '' or tenant)
+end
+
 -- The score of a task that joins its lane now, charged to its tenant.
 function charge(lane_n, prio, tenant)
-  local c = last_charge
-  if not c or c.lane_n ~= lane_n or c.prio ~= prio or c.tenant ~= tenant then
+  if lane_n ~= run_lane or prio ~= run_prio or tenant ~= run_tenant then
     charges_end()
-    local fifo = lane_by_n[lane_n].conf.fifo
-    local weight = fifo and 1 or tenant_conf(tenant).w
-    local lane_field = lane_n .. ':' .. prio
-    local tenant_field = lane_field .. ':' .. (fifo and '' or tenant)
-    c = {
-      lane_n = lane_n, prio = prio, tenant = tenant, tenant_field = tenant_field, level = (9 - prio) * STRIDE,
-      start = math.max(vt_both(lane_field, tenant_field)), cost = math.max(1, math.floor(COST / weight + 0.5)),
-    }
-    last_charge = c
+    local weight = lane_by_n[lane_n].conf.fifo and 1 or tenant_conf(tenant).w
+    run_lane, run_prio, run_tenant, run_field = lane_n, prio, tenant, tenant_field(lane_n, prio, tenant)
+    run_level = (9 - prio) * STRIDE
+    run_start = math.max(vt_both(lane_field(lane_n, prio), run_field))
+    run_cost = weight == 1 and COST or math.max(1, math.floor(COST / weight + 0.5))
   end
-  local start = c.start
+  local start = run_start
   if start >= STRIDE - COST then start = STRIDE - COST end
-  c.start = start + c.cost
-  return c.level + start
+  run_start = start + run_cost
+  return run_level + start
 end
 
 -- Moves a lane's virtual time to that of a task that leaves it.

@@ -23,19 +23,44 @@ function running_of_tenant(tenant)
   return running_count(tenant_counts, tenant_deltas, 't', tenant)
 end
 
--- Adds to the running count of a task's lane and tenant.
+-- Adds to the running count of a task's lane, and of its tenant where a tenant may have a limit (see recount).
 function occupy(lane_n, tenant, delta)
   lane_deltas[lane_n] = (lane_deltas[lane_n] or 0) + delta
-  tenant_deltas[tenant] = (tenant_deltas[tenant] or 0) + delta
+  if conf.overrides or conf.tenant.max > 0 then tenant_deltas[tenant] = (tenant_deltas[tenant] or 0) + delta end
+end
+
+-- Many tenants' counts are read and written at once: a call for each would cost more than all else of their tasks.
+local function flush_many(fields, changes)
+  local counts, writes, gone = hash_many(RUNNING_COUNTS, fields), {}, {}
+  for i, field in ipairs(fields) do
+    local n = tonumber(counts[i] or 0) + changes[i]
+    if n > 0 then
+      writes[#writes + 1] = field
+      writes[#writes + 1] = n
+    elseif counts[i] then
+      gone[#gone + 1] = field
+    end
+  end
+  call_many('HSET', RUNNING_COUNTS, writes)
+  call_many('HDEL', RUNNING_COUNTS, gone)
 end
 
 function occupy_flush()
+  local fields, changes = {}, {}
   for mark, deltas in pairs({l = lane_deltas, t = tenant_deltas}) do
     for who, delta in pairs(deltas) do
-      if delta ~= 0 and call('HINCRBY', RUNNING_COUNTS, mark .. who, delta) <= 0 then
-        call('HDEL', RUNNING_COUNTS, mark .. who)
+      if delta ~= 0 then
+        fields[#fields + 1] = mark .. who
+        changes[#changes + 1] = delta
       end
     end
+  end
+  if #fields <= 3 then
+    for i, field in ipairs(fields) do
+      if call('HINCRBY', RUNNING_COUNTS, field, changes[i]) <= 0 then call('HDEL', RUNNING_COUNTS, field) end
+    end
+  else
+    flush_many(fields, changes)
   end
   lane_counts, tenant_counts, lane_deltas, tenant_deltas = {}, {}, {}, {}
 end
@@ -82,6 +107,7 @@ end
 -- After slots of these tenants (a set) came free: what was parked for them moves on. Returns how many.
 function unpark_all(tenants)
   local moved = 0
+  if not next(tenants) or call('ZCARD', PARKED_SET) == 0 then return 0 end
   for tenant in pairs(tenants) do
     local max = tenant_conf(tenant).max
     local free = max > 0 and max - running_of_tenant(tenant) or 1000

@@ -162,6 +162,32 @@ async def test_a_raised_limit_frees_parked_tasks_at_the_next_sweep(bench: Bench)
     assert await bench.claim_ids(inc, 10) == ids[3:]
 
 
+@pytest.mark.parametrize("own", [False, True])
+async def test_a_tenants_first_limit_counts_what_runs_already(bench: Bench, own: bool) -> None:
+    running = await bench.submit_many(2, tenant="a")
+    inc = await bench.worker(slots=10)
+    tasks = await bench.claim(inc, 2)
+    assert [task.id for task in tasks] == running
+    limit = TenantConfig(max=2)
+    await (bench.configure({"a": limit}, overrides=True) if own else bench.configure(tenant=limit))
+    waiting = await bench.submit_many(2, tenant="a")
+    other = await bench.submit(tenant="b")
+    assert await bench.claim_ids(inc, 5) == [other]
+    await bench.settle(inc, tasks[0], Kind.COMPLETE)
+    assert await bench.claim_ids(inc, 5) == waiting[:1]
+
+
+async def test_many_tenants_in_one_batch_come_free_again(bench: Bench) -> None:
+    await bench.configure(tenant=TenantConfig(max=1))
+    ids = [await bench.submit(tenant=f"t{n}") for n in range(12)]
+    again = [await bench.submit(tenant=f"t{n}") for n in range(12)]
+    inc = await bench.worker(slots=50)
+    tasks = await bench.claim(inc, 50)
+    assert sorted(task.id for task in tasks) == sorted(ids)
+    assert await bench.store.settle(inc, [Settlement(Kind.COMPLETE, t.id, t.fence) for t in tasks]) == {}
+    assert sorted(await bench.claim_ids(inc, 50)) == sorted(again)
+
+
 async def test_a_sweep_visits_tenants_page_by_page(bench: Bench) -> None:
     await bench.configure(tenant=TenantConfig(max=1))
     for tenant in ("a", "b", "c"):
