@@ -87,12 +87,28 @@ _EVENTS = Doc(
 
 
 class EventMetrics(Collector):
-    """Streams that are open, and what they were sent."""
+    """Streams and long-polls that are open, and what was sent to them and to those before."""
 
     def __init__(self) -> None:
-        self.open: dict[str, int] = {}
-        self.sent: dict[str, int] = {}
-        self.gaps: dict[str, int] = {}
+        self._open: dict[str, set[Listener]] = {}
+        self._sent: dict[str, int] = {}
+        self._gaps: dict[str, int] = {}
+
+    @property
+    def open(self) -> int:
+        """How many are open, of all queues."""
+        return sum(map(len, self._open.values()))
+
+    @contextmanager
+    def counted(self, queue: str, listener: Listener) -> Iterator[None]:
+        """Counts what a listener is sent while the context is open."""
+        self._open.setdefault(queue, set()).add(listener)
+        try:
+            yield
+        finally:
+            self._open[queue].discard(listener)
+            self._sent[queue] = self._sent.get(queue, 0) + listener.sent
+            self._gaps[queue] = self._gaps.get(queue, 0) + listener.gaps
 
     def describe(self) -> Iterator[Metric]:
         """The families without samples."""
@@ -100,9 +116,12 @@ class EventMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
-        yield gauge_family("laneway_event_streams", (((queue,), n) for queue, n in list(self.open.items())))
-        yield counter_family("laneway_events_sent_total", (((queue,), n) for queue, n in list(self.sent.items())))
-        yield counter_family("laneway_event_gaps_total", (((queue,), n) for queue, n in list(self.gaps.items())))
+        queues = {queue: list(listeners) for queue, listeners in list(self._open.items())}
+        sent = {queue: self._sent.get(queue, 0) + sum(each.sent for each in now) for queue, now in queues.items()}
+        gaps = {queue: self._gaps.get(queue, 0) + sum(each.gaps for each in now) for queue, now in queues.items()}
+        yield gauge_family("laneway_event_streams", (((queue,), len(now)) for queue, now in queues.items()))
+        yield counter_family("laneway_events_sent_total", (((queue,), n) for queue, n in sent.items()))
+        yield counter_family("laneway_event_gaps_total", (((queue,), n) for queue, n in gaps.items()))
 
 
 class EventRoutes:
@@ -144,7 +163,7 @@ class EventRoutes:
             self._followers[front.name], _filter(query), _after(request, query), identity.tenants,
             self._indexes[front.name],
         )  # fmt: skip
-        if sum(self._metrics.open.values()) >= self._limits.max_streams:
+        if self._metrics.open >= self._limits.max_streams:
             raise later("unavailable", f"{self._limits.max_streams} streams of events are open here already", 5.0)
         front.check_reachable()
         if _wants_json(request):
@@ -159,7 +178,7 @@ class EventRoutes:
         wake = asyncio.Event()
         until = time.monotonic() + query.wait
         found: list[EventBody] = []
-        with self._counted(front, listener), _rung(wake.set, ending.bells):
+        with self._metrics.counted(front.name, listener), _rung(wake.set, ending.bells):
             async with listener.follower.listening(wake.set, self._limits.deadline):
                 gap = listener.begin()
                 if gap is not None:
@@ -206,24 +225,13 @@ class EventRoutes:
         wake = asyncio.Event()
         numbers = Numbers(lambda: front.watch.looks, front.stats_body) if wants_numbers else None
         bells = (ending.bells, front.watch.listeners) if wants_numbers else (ending.bells,)
-        with self._counted(front, listener), _rung(wake.set, *bells):
+        with self._metrics.counted(front.name, listener), _rung(wake.set, *bells):
             async with (
                 listener.follower.listening(wake.set, self._limits.deadline),
                 aclosing(write_stream(listener, wake, lambda: ending.now, numbers)) as stream,
             ):
                 async for chunk in stream:
                     yield chunk
-
-    @contextmanager
-    def _counted(self, front: QueueFront, listener: Listener) -> Iterator[None]:
-        metrics, name = self._metrics, front.name
-        metrics.open[name] = metrics.open.get(name, 0) + 1
-        try:
-            yield
-        finally:
-            metrics.open[name] -= 1
-            metrics.sent[name] = metrics.sent.get(name, 0) + listener.sent
-            metrics.gaps[name] = metrics.gaps.get(name, 0) + listener.gaps
 
 
 class EventStream(StreamingResponse):

@@ -50,7 +50,7 @@ class Gap(msgspec.Struct):
     missing: int | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Listener:
     """Reads on from ``after`` (None: from now on). ``tenants`` None: sees all tasks."""
 

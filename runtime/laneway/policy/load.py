@@ -99,11 +99,13 @@ def _each_second(parts: Sequence[_Part], now: float, half: float) -> float:
 
 
 def _without_a_burst(parts: Sequence[_Part]) -> Sequence[_Part]:
-    """The parts without the one in which most came in, if that was far more than in the others: many tasks submitted at
-    once are a backlog, and no stream that goes on."""
-    if len(parts) < 3:
+    """The parts without the one in which most came in, if that was far more than in the others and is over: many tasks
+    submitted at once are a backlog, and no stream that goes on. The newest parts may be the begin of one."""
+    if len(parts) < 4:
         return parts
     most = max(parts, key=lambda part: part[2])
+    if most in parts[-2:]:
+        return parts
     rest = [part for part in parts if part is not most]
     return rest if most[2] > _BURST * max(part[2] for part in rest) else parts
 
