@@ -39,7 +39,7 @@ async def row(bench: Bench, id: bytes) -> TaskRow:
 
 async def waiting(bench: Bench) -> list[bytes]:
     """What stands in lanes, in the order in which it would run."""
-    page = await bench.store.browse.page(Filter(states=(State.QUEUED,)), Sort.NEXT, 1000)
+    page = await bench.store.browse.page(Filter(states=(State.QUEUED,)), Sort.NEXT, 1000, budget=5.0)
     return [found.id for found in page.rows]
 
 
