@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from laneway.adapters.auth_files import load_auth
+from laneway.dashboard.pages import HOME
 from laneway.errors import ConfigError
 from laneway.gateway.app import build_app
 from laneway.gateway.auth.access import Access
@@ -70,7 +71,8 @@ async def _serve(options: GatewayOptions, stop: asyncio.Event) -> int:
     try:
         await access.start()
         await server.start()
-        _log.info("gateway ready", url=f"http://{options.host}:{server.port}", queues=list(options.queues))
+        url = f"http://{options.host}:{server.port}"
+        _log.info("gateway ready", url=url, dashboard=f"{url}{HOME}", queues=list(options.queues))
         await stop.wait()
     except ConfigError as error:
         return refuse(error)

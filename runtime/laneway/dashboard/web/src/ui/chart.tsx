@@ -81,7 +81,7 @@ export function Chart({ title, at, lines, format, empty, of, height = 168 }: {
   const nothing = last === null ? empty : null;
   const index = cursor !== null && cursor < at.length ? cursor : last;
   return (
-    <figure class="chart" role="group" aria-label={title}>
+    <figure class="chart" aria-label={title}>
       <figcaption class="legend">
         <span class="legend-time num">{cursor !== null && at[cursor] ? timeOf(at[cursor]) : ""}</span>
         {lines.map((line) => (
