@@ -24,7 +24,7 @@ from laneway.client.http_answers import Submitted
 from laneway.errors import LanewayError, OutcomeUnknown, Refused, Unavailable
 from laneway.gateway.intake import read_task
 from laneway.gateway.problems import Problem
-from laneway.kit.ids import id_text, new_task_id
+from laneway.kit.ids import id_texts, new_task_ids
 
 #: What one read takes at most; a pipe gives what is there, so that a slow writer's tasks do not wait.
 CHUNK = 1_048_576
@@ -175,11 +175,13 @@ class _Sender:
 
     def _read(self, first: int, lines: list[bytes]) -> list[_Line]:
         found = []
-        for number, raw in enumerate(lines, first):
+        # (made together, which costs a third of one by one)
+        ids = id_texts(new_task_ids(len(lines))) if self._manner.identity is None else [""] * len(lines)
+        for number, (raw, id) in enumerate(zip(lines, ids, strict=True), first):
             if not raw.strip():
                 continue
             try:
-                found.append(_task(number, raw, self._manner))
+                found.append(_task(number, raw, id, self._manner))
             except Problem as problem:
                 text = str(problem).replace("the body", "the line")
                 self._ledger.refuse(number, problem.kind.name, text, Exit.FAILED)
@@ -206,9 +208,9 @@ class _Sender:
             await asyncio.sleep(min(_LONGEST, max(_SHORTEST, min(waits, default=1.0))))
 
 
-def _task(number: int, raw: bytes, manner: Manner) -> _Line:
-    """The task of one line, as it is sent. Raises Problem for what is no task at all; what is wrong with one the
-    gateway says, which may be newer than this."""
+def _task(number: int, raw: bytes, id: str, manner: Manner) -> _Line:
+    """The task of one line, as it is sent; ``id`` is for one that has neither an id nor a key. Raises Problem for what
+    is no task at all; what is wrong with one the gateway says, which may be newer than this."""
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -216,7 +218,7 @@ def _task(number: int, raw: bytes, manner: Manner) -> _Line:
     if not isinstance(value, dict):
         read_task(raw)  # which says what is wrong
         raise Problem("invalid-task", "a task must be a JSON object with at least a type")
-    own = {name: field for name, field in value.items() if field is not None}
+    own = {name: field for name, field in value.items() if field is not None} if None in value.values() else value
     merged = {**manner.defaults, **own}
     if "labels" in manner.defaults and isinstance(own.get("labels"), dict):
         merged["labels"] = {**manner.defaults["labels"], **own["labels"]}
@@ -229,7 +231,7 @@ def _task(number: int, raw: bytes, manner: Manner) -> _Line:
         if manner.identity is not None:
             merged["idempotencyKey"] = _key(manner, number, raw)
         else:
-            merged["id"], ours = id_text(new_task_id()), True
+            merged["id"], ours = id, True
     return _Line(number, msgspec.json.encode(merged), str(merged.get("id", "")), ours)
 
 
