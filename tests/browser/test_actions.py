@@ -39,7 +39,7 @@ def test_a_running_task_is_asked_to_stop(visitor: Visitor, shop: Shop) -> None:
 
 def test_a_dead_task_is_retried(visitor: Visitor, shop: Shop) -> None:
     gate = shop.gate()
-    id = shop.submit("wait_for", {"file": str(gate)}, timeout=0.2)
+    id = shop.submit("wait_for", {"file": str(gate)}, timeout=1.0)
     shop.until_state(id, "dead")
     gate.touch()  # the cause is mended
     page = visitor.open(f"tasks/{id}")
@@ -114,7 +114,7 @@ def test_all_that_match_the_filters_are_changed_also_those_on_other_pages(visito
 def test_a_canary_is_replayed_first_and_the_rest_when_it_did_well(visitor: Visitor, shop: Shop) -> None:
     shop.clear_dead()
     gate = shop.gate()
-    ids = shop.submit_many([{"type": "wait_for", "payload": {"file": str(gate)}, "timeout": 0.2}] * 12)
+    ids = shop.submit_many([{"type": "wait_for", "payload": {"file": str(gate)}, "timeout": 1.0}] * 12)
     for id in ids:
         shop.until_state(id, "dead")
     gate.touch()  # the cause is mended
