@@ -258,6 +258,16 @@ def test_top_says_so_while_redis_is_away_and_ends_by_ctrl_c(
     assert "Traceback" not in view.shown
 
 
+def test_a_list_is_watched_until_ctrl_c(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
+    view = terminal("task", "list", "--state", "queued", "--watch", "--every", "0.1")
+    view.until("0 tasks")
+    (id,) = queue.submit(1)
+    view.until(id)
+    view.interrupt()
+    assert view.end() == 0
+    assert "Traceback" not in view.shown
+
+
 def test_top_needs_a_terminal_unless_it_is_one_frame_or_json(queue: CliQueue, start: Start) -> None:
     _, err = start("top").communicate(timeout=60)
     assert "standard output is no terminal to draw on: add --once, or --json" in err

@@ -261,6 +261,13 @@ async def test_nobody_there_means_that_nothing_was_changed() -> None:
             await client.submit("send")
 
 
+async def test_a_gateway_on_this_machine_is_not_looked_for_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with scripted(answer(200, '{"name": "a"}')) as script, HttpClient(script.url, "mail", patience=0.0) as client:
+        assert (await client.whoami()).name == "a"
+
+
 @pytest.mark.parametrize("url", ["", "example.com", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h:x"])
 def test_what_is_no_address_of_a_gateway_is_refused(url: str) -> None:
     with pytest.raises(errors.ConfigError):

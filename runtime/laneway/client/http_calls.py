@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ipaddress
 import random
 import ssl
 import time
@@ -45,12 +46,16 @@ class Caller:
         self._token = token
         self._bearer: str | None = None
         self._patience = patience
+        parts = urlsplit(self.url)
         self.http = httpx.AsyncClient(
             base_url=self.url,
             headers={"User-Agent": agent, "Accept": JSON},
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-            verify=verify,
+            # Authorities are read from files, for which nobody has a use without TLS.
+            verify=verify if parts.scheme == "https" else False,
             transport=transport,
+            # A proxy of the environment is for what lies outside, not for this machine (or a port-forward on it).
+            trust_env=not _is_loopback(parts.hostname or ""),
             limits=httpx.Limits(max_connections=20, keepalive_expiry=30.0),
         )
 
@@ -214,6 +219,13 @@ class _named:
         if self._reads:
             raise Unavailable(f"no answer from {self._url} ({text})") from error
         raise OutcomeUnknown(f"no answer from {self._url} ({text}): it may or may not have happened") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def gateway_url(text: str) -> str:
