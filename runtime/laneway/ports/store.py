@@ -34,7 +34,7 @@ class Submitted(msgspec.Struct):
     scope: str = ""
 
 
-class Claimed(msgspec.Struct):
+class Claimed(msgspec.Struct, array_like=True):
     """One task that a worker holds. ``envelope`` is in its stored form; ``attempt`` counts from 1 once started."""
 
     id: bytes

@@ -14,19 +14,10 @@ from laneway.ports.store import Claimed
 VERSION = 1
 
 
-class _Task(msgspec.Struct, array_like=True):
-    id: bytes
-    fence: int
-    attempt: int
-    crashes: int
-    flags: int
-    envelope: bytes
-
-
 class _Record(msgspec.Struct, array_like=True):
     version: int
     incarnation: bytes
-    tasks: list[_Task]
+    tasks: list[Claimed]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,7 +26,7 @@ _decode = msgspec.msgpack.Decoder(_Record).decode
 
 def encode_record(incarnation: bytes, tasks: list[Claimed]) -> bytes:
     """One record's value."""
-    return _encode([VERSION, incarnation, [[t.id, t.fence, t.attempt, t.crashes, t.flags, t.envelope] for t in tasks]])
+    return _encode(_Record(VERSION, incarnation, tasks))
 
 
 def decode_record(value: bytes) -> tuple[bytes, list[Claimed]]:
@@ -52,4 +43,4 @@ def decode_record(value: bytes) -> tuple[bytes, list[Claimed]]:
         raise ValueError(f"a record of version {record.version}; this Laneway reads version {VERSION}")
     if len(record.incarnation) != INCARNATION_BYTES or any(len(task.id) != ID_BYTES for task in record.tasks):
         raise ValueError("a record with an incarnation or a task id of the wrong length")
-    return record.incarnation, [Claimed(t.id, t.fence, t.attempt, t.crashes, t.flags, t.envelope) for t in record.tasks]
+    return record.incarnation, record.tasks
