@@ -133,7 +133,7 @@ class Load:
         def send(connection: Connection, due: float) -> None:
             connection.send(self.request).add_done_callback(lambda future: answered(connection, due, future))
 
-        began = time.perf_counter() + 0.1
+        began = time.perf_counter()
         for n in range(total):
             due = began + n / self.rate
             if (pause := due - time.perf_counter()) > 0:
