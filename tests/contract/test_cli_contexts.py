@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +14,11 @@ from click.testing import CliRunner, Result
 from tests.contract.cli_queue import CliQueue
 from tests.contract.credentials import keys_of_roles
 from tests.contract.gateway_process import PLACES, GatewayProcess, gateway_process
+from tests.contract.scripted_http import answer, scripted
 
 from laneway.cli.contexts import Context, load_contexts, masked
 from laneway.cli.main import main
+from servers.certificates import Authority
 from servers.redis import RedisServer
 
 Run = Callable[..., Result]
@@ -220,6 +224,31 @@ def test_a_context_may_be_a_redis(run: Run, redis7_url: str) -> None:
     run("context", "add", "local", "--redis", redis7_url, "-q", "orders")
     assert '"queued":2' in run("stats", "--json").stdout
     assert '"queued":2' in run("stats", "--json", "--context", "local").stdout
+
+
+async def test_a_gateway_s_certificate_must_be_of_an_authority_that_is_known(run: Run, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca", "ca")
+    pair = authority.issue("gateway", hosts=["127.0.0.1"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.cert, pair.key)
+    stats = answer(200, '{"queue": "orders", "at": "2030-01-01T00:00:00Z", "tasks": {}}')
+    async with scripted(*[stats] * 2, tls=context) as script:
+
+        async def stats_at(*args: str) -> Result:
+            run("context", "add", "a", "--url", script.url, "-q", "orders", "--replace", *args)
+            return await asyncio.to_thread(run, "stats", "--json")
+
+        unknown = await stats_at()
+        assert (unknown.exit_code, unknown.stdout) == (5, "")
+        assert "certificate" in unknown.stderr.lower()
+        assert (await stats_at("--ca-file", str(authority.cert))).exit_code == 0
+        assert (await stats_at("--insecure")).exit_code == 0
+    bad = tmp_path / "no.pem"
+    bad.write_text("no certificate")
+    run("context", "add", "a", "--url", script.url, "-q", "orders", "--replace", "--ca-file", str(bad))
+    result = await asyncio.to_thread(run, "stats")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"has the certificates {bad}, which can't be read" in result.stderr
 
 
 def load(file: Path) -> dict[str, dict[str, dict[str, str]]]:
