@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import psutil
@@ -70,15 +71,16 @@ async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
 
 async def _enqueue(ground: Ground, level: int, rounds: int) -> dict[str, float]:
     """Submissions per second on top of ``level`` queued tasks, and what one costs Redis (us of processor time)."""
-    spent = cpu = 0.0
+    spent: list[float] = []
+    cpu: list[float] = []
     for i in range(rounds):
         ground.say(f"submit at {level:,}", i, rounds)
         calls = [blank_call(n) for n in range(2 * BATCH)]
         used = await redis_cpu(ground)
         began = time.perf_counter()
         answers = await bench_app.app.submit_many(calls)
-        spent += time.perf_counter() - began
-        cpu += await redis_cpu(ground) - used
+        spent.append(time.perf_counter() - began)
+        cpu.append(await redis_cpu(ground) - used)
         ids = []
         for answer in answers:
             if isinstance(answer, LanewayError):
@@ -87,8 +89,12 @@ async def _enqueue(ground: Ground, level: int, rounds: int) -> dict[str, float]:
         for at in range(0, len(ids), 250):
             await ground.store.cancel(ids[at : at + 250])
             await ground.store.purge(ids[at : at + 250])
-    name, tasks = _NAMES[level], rounds * 2 * BATCH
-    return {f"enqueue_{name}_per_s": rate(tasks, spent), f"enqueue_{name}_redis_us": round(cpu * 1e6 / tasks, 1)}
+    # Medians of bursts: what else a machine does (other work, pages written back) hits some of them, at any depth.
+    name, tasks = _NAMES[level], 2 * BATCH
+    return {
+        f"enqueue_{name}_per_s": rate(tasks, median(spent)),
+        f"enqueue_{name}_redis_us": round(median(cpu) * 1e6 / tasks, 1),
+    }
 
 
 async def _flow(ground: Ground, level: int, settings: Settings) -> dict[str, float]:
