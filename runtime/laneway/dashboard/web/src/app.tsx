@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { Component } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { Dead } from "./pages/dead";
 import { Lanes } from "./pages/lanes";
 import { Login } from "./pages/login";
@@ -55,7 +55,7 @@ function Inside() {
 }
 
 function Home() {
-  const { queue, page } = place.value;
+  const { queue, page, item } = place.value;
   useEffect(() => void loadQueues(), []);
   useEffect(() => () => follows(null), []);
   useEffect(() => {
@@ -67,6 +67,13 @@ function Home() {
     const first = items && firstQueue(items);
     if (!queue && !page && first) go(href(first, "overview"), { replace: true });
   }, [items, queue, page]);
+  // Whoever uses the keyboard, or a reader, goes on in the new page and not in what led there.
+  const shown = useRef<string | null>(null);
+  useEffect(() => {
+    const now = `${queue} ${page} ${item}`;
+    if (shown.current !== null && shown.current !== now) document.getElementById("main")?.focus({ preventScroll: true });
+    shown.current = now;
+  }, [queue, page, item]);
   useEffect(() => {
     document.title = [TITLES[page] ?? "", queue ?? "", "Laneway"].filter(Boolean).join(" · ");
   }, [queue, page]);
