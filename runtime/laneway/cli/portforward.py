@@ -19,6 +19,7 @@ _PATIENCE_S = 30.0
 #: How long it may take to end when asked (s).
 _GRACE_S = 3.0
 _FORWARDING = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+)")
+_LOGGED = re.compile(rb"[EWIF]\d{4} \d\d:\d\d:\d\d")
 _FORM = re.compile(
     r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)"
     r"(:(?P<port>\d{1,5}|[a-z0-9-]{1,15}))?"
@@ -114,7 +115,9 @@ async def _port(process: asyncio.subprocess.Process, said: list[bytes], to: Serv
 
 
 def _last(said: list[bytes]) -> str:
-    text = one_line(b"".join(said[-5:]).decode("utf-8", "replace"))
+    """What it said last, for people: lines of its log only where there are no others."""
+    lines = [line for line in said if not _LOGGED.match(line)] or said
+    text = one_line(b"".join(lines[-3:]).decode("utf-8", "replace"))
     return f": {text}" if text else ""
 
 
