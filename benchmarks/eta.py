@@ -1,6 +1,6 @@
 """How wrong are predictions of when a task starts? Measured on a real run: gateway, poller and worker as processes.
 
-    python benchmarks/eta.py [--seconds 150] [--slots 8] [--json]
+    python benchmarks/eta.py [--seconds 150] [--slots 8] [--kafka HOST:PORT] [--json]
 
 Three lanes share the slots of one worker. Load comes in phases: idle, a backlog in one lane, a steady load of urgent
 tasks while a backlog of others drains, tasks of very different lengths, and a quiet end. About every second a task is
@@ -158,7 +158,7 @@ async def run_phase(client: httpx.AsyncClient, phase: Phase, seconds: float, sam
         await asyncio.sleep(0.1)
 
 
-async def measure(seconds: float, slots: int) -> tuple[list[Sample], str]:
+async def measure(seconds: float, slots: int, kafka: str | None = None) -> tuple[list[Sample], str]:
     """Runs it all; the samples, and the gateway's own metric of the same."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "eta_app.py").write_text(APP)
@@ -166,7 +166,7 @@ async def measure(seconds: float, slots: int) -> tuple[list[Sample], str]:
         port = free_port()
         stack = LocalStack(
             load_manifests([Path(folder) / "eta.yaml"]),
-            LocalOptions(port=port, app_folders=(Path(folder),), log_level="warning"),
+            LocalOptions(kafka=kafka, port=port, app_folders=(Path(folder),), log_level="warning"),
         )
         await stack.start()
         store = stack.store("eta")
@@ -235,12 +235,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=150.0, help="how long to make load (150)")
     parser.add_argument("--slots", type=int, default=8, help="slots of the worker (8)")
     parser.add_argument("--seed", type=int, default=1, help="of the run times that are random (1)")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="dispatch by Kafka")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--samples", type=Path, help="write every sample to this file, a JSON object a line")
     options = parser.parse_args()
     random.seed(options.seed)
     setup_logging("warning", "console")
-    samples, metric = asyncio.run(measure(options.seconds, options.slots))
+    samples, metric = asyncio.run(measure(options.seconds, options.slots, options.kafka))
     if options.samples:
         options.samples.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
     rows = report(samples)
