@@ -258,6 +258,15 @@ def test_top_says_so_while_redis_is_away_and_ends_by_ctrl_c(
     assert "Traceback" not in view.shown
 
 
+def test_a_long_search_says_how_far_it_is(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
+    for _ in range(3):
+        queue.submit(5000)
+    view = terminal("task", "list", "--type", "none", "--error", "nowhere")
+    view.until("of 15,000, found 0")
+    view.until("no task is like that")
+    assert view.end() == 0
+
+
 def test_a_list_is_watched_until_ctrl_c(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
     view = terminal("task", "list", "--state", "queued", "--watch", "--every", "0.1")
     view.until("0 tasks")

@@ -253,6 +253,14 @@ async def test_what_is_no_gateway_is_told_as_such(reply: bytes, error: type[Exce
             await client.stats()
 
 
+async def test_answers_without_what_they_must_have_are_told_as_such() -> None:
+    replies = [answer(200, text) for text in ("[]", "{}", '{"items": 1}', '{"results": {}}')]
+    async with scripted(*replies) as script, HttpClient(script.url, "mail", patience=0.0) as client:
+        for call in (client.queues(), client.cancel(UNKNOWN), client.lanes(), client.submit_many([{"type": "a"}])):
+            with pytest.raises(errors.LanewayError, match="not that of a gateway of Laneway"):
+                await call
+
+
 async def test_nobody_there_means_that_nothing_was_changed() -> None:
     async with scripted() as script:
         pass

@@ -25,13 +25,21 @@ class Search:
     more: bool = False
 
 
-async def search(page: Callable[[str | None, int], Awaitable[TaskPage]], limit: int | None) -> Search:
-    """Follows pages until ``limit`` tasks are found (None: all). ``page`` gets a cursor and a size."""
+async def search(
+    page: Callable[[str | None, int], Awaitable[TaskPage]],
+    limit: int | None,
+    whole: Callable[[], Awaitable[int | None]] | None = None,
+) -> Search:
+    """Follows pages until ``limit`` tasks are found (None: all). ``page`` gets a cursor and a size; ``whole`` tells how
+    many tasks there are to look at, when the pages do not and it takes more than one."""
     found = Search()
     with searching() as told:
         async for got in pages(page, limit):
             found.scanned += got.scanned
-            found.total = got.total if got.total is not None else found.total
+            if got.total is not None:
+                found.total = got.total
+            elif found.total is None and got.next is not None and whole is not None and sys.stderr.isatty():
+                found.total = await whole()
             found.items += got.items
             found.more = got.next is not None
             told(found.scanned, found.total, len(found.items))

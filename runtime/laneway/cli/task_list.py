@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from laneway.cli.exits import Exit
-from laneway.cli.filters import Chosen, task_filters
+from laneway.cli.filters import STATES, Chosen, task_filters
 from laneway.cli.listing import Search, search
 from laneway.cli.output import ago, console, print_table, table
 from laneway.cli.params import SECONDS
 from laneway.cli.session import Session, on_api
 from laneway.cli.where import Where, place_options
+from laneway.errors import AccessDenied
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -85,8 +86,16 @@ def list_(
 
 
 async def _found(session: Session, chosen: Chosen, sort: str | None, limit: int | None) -> Search:
+    async def whole() -> int | None:
+        """How many tasks are in the states that are looked at."""
+        try:
+            counts = (await session.client.stats()).tasks
+        except AccessDenied:
+            return None  # (who sees some tenants' tasks alone is not told how many there are)
+        return sum(counts.get(state, 0) for state in chosen.values.get("state", STATES))
+
     return await search(
-        lambda cursor, size: session.client.task_page(cursor, **chosen.query(), sort=sort, limit=size), limit
+        lambda cursor, size: session.client.task_page(cursor, **chosen.query(), sort=sort, limit=size), limit, whole
     )
 
 

@@ -151,7 +151,7 @@ class HttpClient:
             if error.problem not in ("unavailable", "outcome-unknown", "queue-full", "rate-limited"):
                 raise
             return [error] * len(tasks)
-        return [_item(item) for item in raw["results"]]
+        return [_item(item) for item in _member(raw, "results", list)]
 
     # -- single tasks
 
@@ -162,12 +162,12 @@ class HttpClient:
     async def cancel(self, id: str) -> str:
         """Asks that the task be not done: ``cancelled``, or ``requested`` when it runs. Raises WrongState when it has
         ended, UnknownTask."""
-        return str((await self.caller.json("POST", self.path("tasks", id, "cancel")))["outcome"])
+        return str(_member(await self.caller.json("POST", self.path("tasks", id, "cancel")), "outcome", str))
 
     async def retry(self, id: str) -> str:
         """Queues a task now that waits for its retry, or has ended without success; its state then. Raises WrongState
         when it waits or runs already, UnknownTask."""
-        return str((await self.caller.json("POST", self.path("tasks", id, "retry")))["state"])
+        return str(_member(await self.caller.json("POST", self.path("tasks", id, "retry")), "state", str))
 
     async def revise(
         self,
@@ -246,7 +246,7 @@ class HttpClient:
     async def states(self, ids: Sequence[str]) -> dict[str, str | None]:
         """The states of tasks (at most 1,000); None for one that is unknown."""
         raw = await self.caller.json("POST", self.path("tasks", "states"), body={"ids": list(ids)})
-        return dict(raw["states"])
+        return dict(_member(raw, "states", dict))
 
     async def bulk(self, body: Mapping[str, Any]) -> a.BulkAnswer:
         """One call of a change of many: ``action``, ``filter`` or ``ids``, ``cursor``, as the API takes it."""
@@ -368,14 +368,22 @@ class HttpClient:
         query: dict[str, Any] = {"kinds": ",".join(kinds) or None, "lane": lane, "task": task, "after": after}
         query |= {"limit": limit, "wait": wait or None}
         raw = await self.caller.json("GET", self.path("events"), query=query, wait=wait)
-        return [read_answer(event, a.Event) for event in raw["events"]]
+        return [read_answer(event, a.Event) for event in _member(raw, "events", list)]
 
     async def _get(self, kind: type[a.T], method: str, path: str, **options: Any) -> a.T:
         return read_answer(await self.caller.json(method, path, **options), kind)
 
 
 def _items(raw: Any, kind: type[a.T]) -> list[a.T]:
-    return [read_answer(item, kind) for item in raw["items"]]
+    return [read_answer(item, kind) for item in _member(raw, "items", list)]
+
+
+def _member(raw: Any, name: str, kind: type) -> Any:
+    """A member of an answer. Raises LanewayError when it has none of that kind."""
+    value = raw.get(name) if isinstance(raw, dict) else None
+    if not isinstance(value, kind):
+        raise LanewayError(f"the answer is not that of a gateway of Laneway: it has no {name}")
+    return value
 
 
 def _item(item: dict[str, Any]) -> a.Submitted | LanewayError:
