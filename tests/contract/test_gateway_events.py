@@ -5,15 +5,14 @@ import json
 import os
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, eventually, metric, open_store, run_one, served
+from tests.contract.gateways import TASKS, asgi, eventually, metric, open_store, run_one, served
+from tests.contract.streams import EVENTS, JSON, SSE, poll, stream, submit
 
 from laneway.adapters.kafka.admin import ensure_topics
 from laneway.adapters.kafka.feed import KafkaFeed
@@ -22,20 +21,16 @@ from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.log import StreamEventLog
 from laneway.gateway.app import build_app
 from laneway.gateway.event_filter import EventFilter, TenantIndex
-from laneway.gateway.follower import Follower, Told
+from laneway.gateway.follower import Follower
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.server import HttpServer
 from laneway.gateway.stream import Gap, Listener
-from laneway.model.events import EVENT_SCHEMA, GAP, START, Event, EventTasks, Position
+from laneway.model.events import EVENT_SCHEMA, GAP, START, Event, EventTasks
 from laneway.model.topics import Topics
 from laneway.ports.store import TaskView
 from laneway.tend.relay import Relay
 from servers.kafka import KafkaServer
 from servers.redis import RedisServer
-
-EVENTS = f"{Q}/events"
-SSE = {"Accept": "text/event-stream"}
-JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
@@ -53,69 +48,6 @@ async def relay(store: RedisStore, redis7_url: str) -> AsyncIterator[Relay]:
     yield relay
     await relay.stop()
     await own.close()
-
-
-class Stream:
-    """What a client sees of a stream, event by event."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self.last_id = ""
-        self._lines = response.aiter_lines()
-
-    async def next(self, *, stats: bool = False) -> tuple[str, dict[str, Any]]:
-        """The next event with data: its name and what it says."""
-        async with asyncio.timeout(30):
-            name = data = ""
-            async for line in self._lines:
-                field, _, value = line.partition(": ")
-                if field == "id":
-                    self.last_id = value
-                elif field == "event":
-                    name = value
-                elif field == "data":
-                    data = value
-                elif not line and data and (stats or name != "stats"):
-                    return name, json.loads(data)
-                elif not line:
-                    name = data = ""
-        raise EOFError
-
-    async def of(self, name: str) -> dict[str, Any]:
-        """The next event of that name."""
-        while True:
-            found, data = await self.next(stats=name == "stats")
-            if found == name:
-                return data
-
-    async def ended(self) -> None:
-        """Reads to the end, which must come."""
-        async with asyncio.timeout(30):
-            async for _ in self._lines:
-                pass
-
-
-@asynccontextmanager
-async def stream(
-    client: httpx.AsyncClient, headers: dict[str, str] | None = None, **query: Any
-) -> AsyncIterator[Stream]:
-    async with client.stream("GET", EVENTS, params=query, headers=SSE | (headers or {})) as response:
-        assert response.status_code == 200, await response.aread()
-        assert response.headers["content-type"].startswith("text/event-stream")
-        yield Stream(response)
-
-
-async def submit(client: httpx.AsyncClient, **task: Any) -> str:
-    answer = await client.post(TASKS, json={"type": "t", **task})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-async def poll(client: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
-    answer = await client.get(EVENTS, params=query, headers=JSON)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 async def test_a_stream_tells_what_happens_as_it_happens(store: RedisStore, relay: Relay) -> None:
@@ -359,67 +291,6 @@ def raw(n: int, kind: str = "submitted", ids: int = 1, missing: int = 0) -> byte
     tasks = [] if kind == GAP else [EventTasks("high", 0, [f"{n:023}"] * ids)]
     sequence = f"{n}-0" + ("-gap" if kind == GAP else "")
     return msgspec.json.encode(Event(EVENT_SCHEMA, "q", kind, n, sequence, tasks, missing))
-
-
-class NoFeed:
-    """A log of which nothing new comes."""
-
-    async def latest(self, most: int) -> list[bytes]:
-        return [raw(1)]
-
-    async def read(self, after: Position) -> AsyncGenerator[list[bytes], None]:
-        while True:
-            await asyncio.sleep(3600)
-            yield []
-
-    async def close(self) -> None:
-        """Nothing."""
-
-
-async def test_a_slow_reader_is_told_how_many_it_missed_and_memory_stays_bounded() -> None:
-    follower = Follower("q", NoFeed, most=100, most_bytes=50_000)
-    async with follower.listening(lambda: None, 5):
-        slow, quick = Listener(follower, EventFilter()), Listener(follower, EventFilter())
-        assert slow.begin() is None and quick.begin() is None
-        for at in range(2, 5_002, 50):
-            follower.add([raw(n) for n in range(at, at + 50)])
-            assert len(await quick.frames(quick.next())) == 50
-            assert follower.end - follower.first <= 100
-            assert follower.size <= 50_000
-        (gap, first), rest = slow.next()[:2], slow.next()
-        assert isinstance(gap, Gap) and (gap.reason, gap.missing) == ("slow", 4_900)
-        assert isinstance(first, Told) and first.position == (4_902, 0)
-        assert rest == []
-        follower.add([raw(n, ids=100) for n in range(6_000, 6_100)])
-        assert follower.size <= 50_000
-    await follower.close()
-
-
-async def test_events_told_twice_are_passed_on_once() -> None:
-    follower = Follower("q", NoFeed)
-    async with follower.listening(lambda: None, 5):
-        listener = Listener(follower, EventFilter())
-        listener.begin()
-        follower.add([raw(2), raw(3)])
-        follower.add([raw(2), raw(3), b"no event", raw(4, GAP, missing=3), raw(4)])
-        follower.add([raw(4, GAP, missing=3), raw(4)])
-        bodies = await listener.bodies(listener.next())
-        assert [(body.kind, body.missing) for body in bodies] == [
-            ("submitted", None), ("submitted", None), ("gap", 3), ("submitted", None),
-        ]  # fmt: skip
-        assert listener.position == (4, 0)
-    await follower.close()
-
-
-async def test_a_gap_at_the_end_of_a_page_does_not_swallow_the_event_behind_it() -> None:
-    follower = Follower("q", NoFeed)
-    async with follower.listening(lambda: None, 5):
-        listener = Listener(follower, EventFilter())
-        listener.begin()
-        follower.add([raw(2), raw(3, GAP, missing=1), raw(3)])
-        listener.next(2)
-        assert listener.position == (2, 0)
-    await follower.close()
 
 
 async def test_who_is_bound_to_tenants_sees_only_their_tasks_and_no_numbers(store: RedisStore, relay: Relay) -> None:
