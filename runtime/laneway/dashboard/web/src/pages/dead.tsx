@@ -105,7 +105,7 @@ function Group({ queue, group, most }: { queue: string; group: DeadGroup; most: 
   narrowed.set("fingerprint", group.fingerprint);
   return (
     <tr>
-      <td><span class="bar-cell first"><b class="num">{compact(group.count)}</b><span class="bar dead" data-some="" style={{ width: `${(group.count / most) * 100}%` }} /></span></td>
+      <td><span class="bar-cell first"><b class="num">{compact(group.count)}</b><span class="bar-track"><span class="bar dead" data-some="" style={{ width: `${(group.count / most) * 100}%` }} /></span></span></td>
       <td class="group-cell"><a href={href(queue, "dead", null, `?${narrowed.toString()}`)}><b>{group.kind}</b> <span class="group-message">{group.message}</span></a>{group.frame && <div class="faint id">{group.frame}</div>}</td>
       <td class="opt type">{group.type}</td>
       <td class="opt right num"><Ago at={group.firstAt} /></td>

@@ -228,7 +228,7 @@ function LanePanel({ queue, now }: { queue: string; now: Stats }) {
           {now.lanes.map((lane) => (
             <tr key={lane.name}>
               <td><a href={href(queue, "tasks", null, `?lane=${encodeURIComponent(lane.name)}&state=queued`)}>{lane.name}</a></td>
-              <td><span class="bar-cell"><span class="bar" style={{ width: `${(lane.queued / most) * 100}%` }} data-some={lane.queued > 0 ? "" : undefined} /><span class="num">{compact(lane.queued)}</span></span></td>
+              <td><span class="bar-cell"><span class="num">{compact(lane.queued)}</span><span class="bar-track"><span class="bar" style={{ width: `${(lane.queued / most) * 100}%` }} data-some={lane.queued > 0 ? "" : undefined} /></span></span></td>
               <td class="right num">{compact(lane.running)}</td>
               <td class="right num">{duration(lane.oldestSeconds)}</td>
               <td class="right num">{duration(lane.etaSeconds)}</td>
