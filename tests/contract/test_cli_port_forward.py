@@ -116,6 +116,25 @@ def test_a_gateway_that_went_away_behind_kubectl_is_5(cluster: Cluster) -> None:
     assert cluster.gone()
 
 
+def test_a_kubectl_that_ends_is_started_again(cluster: Cluster) -> None:
+    process = cluster.start("top", "--json", "--every", "0.1", "--port-forward", "shop/laneway-orders")
+    try:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["queue"] == "orders"
+        first = int(cluster.pid_file.read_text())
+        os.kill(first, signal.SIGKILL)
+        while int(cluster.pid_file.read_text() or 0) in (0, first):
+            assert json.loads(process.stdout.readline())["queue"] == "orders"
+        for _ in range(20):  # (some may have been on their way)
+            assert json.loads(process.stdout.readline())["queue"] == "orders"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+        assert cluster.gone()
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_kubectl_ends_however_the_command_does(cluster: Cluster, number: signal.Signals) -> None:
     process = cluster.start("stats", "--watch", "--json", "--port-forward", "shop/laneway-orders")

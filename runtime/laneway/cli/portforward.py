@@ -18,6 +18,8 @@ from laneway.cli.exits import Exit, Failure, one_line
 _PATIENCE_S = 30.0
 #: How long it may take to end when asked (s).
 _GRACE_S = 3.0
+#: The wait before it is started again (s).
+_AGAIN_S = 0.5
 _FORWARDING = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+)")
 _LOGGED = re.compile(rb"[EWIF]\d{4} \d\d:\d\d:\d\d")
 _FORM = re.compile(
@@ -61,14 +63,7 @@ async def forwarded(to: Service, kube_context: str | None = None) -> AsyncIterat
         )
     command = [program, *(["--context", kube_context] if kube_context else [])]
     command += ["port-forward", "--namespace", to.namespace, "--address", "127.0.0.1", f"service/{to.service}"]
-    # A session of its own: Ctrl-C is for us alone, and we end it when we are done with it.
-    process = await asyncio.create_subprocess_exec(
-        *command, f":{to.port}",
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
-    said: list[bytes] = []
-    listeners: list[asyncio.Task[None]] = []
+    forward = _Forward(command, to)
     loop, us = asyncio.get_running_loop(), asyncio.current_task()
     told = asyncio.Event()
 
@@ -79,12 +74,10 @@ async def forwarded(to: Service, kube_context: str | None = None) -> AsyncIterat
 
     # A signal that ends us at once would leave kubectl behind.
     loop.add_signal_handler(signal.SIGTERM, terminated)
+    keeper: asyncio.Task[None] | None = None
     try:
-        assert process.stdout is not None and process.stderr is not None
-        listeners.append(asyncio.create_task(_listen(process.stderr, said)))
-        port = await _port(process, said, to)
-        # What it says of each connection is read on, or its pipe would fill up.
-        listeners.append(asyncio.create_task(_listen(process.stdout, [])))
+        port = await forward.start()
+        keeper = asyncio.create_task(forward.keep())
         yield f"http://127.0.0.1:{port}"
     except asyncio.CancelledError:
         if told.is_set():
@@ -92,26 +85,77 @@ async def forwarded(to: Service, kube_context: str | None = None) -> AsyncIterat
         raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-        await _end(process)
-        for listener in listeners:
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        await forward.end()
+
+
+class _Forward:
+    """One kubectl after another: it ends when the pod that it leads to does."""
+
+    def __init__(self, command: list[str], to: Service) -> None:
+        self._command = command
+        self._to = to
+        self._local = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self._said: list[bytes] = []
+        self._listeners: list[asyncio.Task[None]] = []
+
+    async def start(self) -> int:
+        """Starts it, and waits until it forwards; the port here, which is the same each time.
+
+        Raises:
+            Failure: it does not (5).
+        """
+        # A session of its own: Ctrl-C is for us alone, and we end it when we are done with it.
+        process = self._process = await asyncio.create_subprocess_exec(
+            *self._command, f"{self._local}:{self._to.port}",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        self._said = []
+        listener = asyncio.create_task(_listen(process.stderr, self._said))
+        self._listeners = [listener]
+        where = f"{self._to.namespace}/{self._to.service}"
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while line := await process.stdout.readline():
+                    if match := _FORWARDING.match(line):
+                        self._local = match[1].decode()
+                        # What it says of each connection is read on, or its pipe would fill up.
+                        self._listeners.append(asyncio.create_task(_listen(process.stdout, [])))
+                        return int(match[1])
+                await process.wait()
+                await listener  # its last words
+        except TimeoutError:
+            text = f"kubectl does not forward to {where} after {_PATIENCE_S:g} s"
+            raise Failure(Exit.UNAVAILABLE, f"{text}{_last(self._said)}") from None
+        raise Failure(
+            Exit.UNAVAILABLE, f"kubectl port-forward to {where} ended with {process.returncode}{_last(self._said)}"
+        )
+
+    async def keep(self) -> None:
+        """Starts it again whenever it has ended. Meanwhile the gateway can't be reached, which commands that go on
+        bear."""
+        while self._process is not None:
+            await self._process.wait()
+            await self._stop_listening()
+            await asyncio.sleep(_AGAIN_S)
+            with contextlib.suppress(Failure):  # it has ended once more
+                await self.start()
+
+    async def end(self) -> None:
+        """Ends it."""
+        if self._process is not None:
+            await _end(self._process)
+        await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
+        for listener in self._listeners:
             listener.cancel()
-        await asyncio.gather(*listeners, return_exceptions=True)
-
-
-async def _port(process: asyncio.subprocess.Process, said: list[bytes], to: Service) -> int:
-    assert process.stdout is not None
-    where = f"{to.namespace}/{to.service}"
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            while line := await process.stdout.readline():
-                if match := _FORWARDING.match(line):
-                    return int(match[1])
-            await process.wait()
-            await asyncio.sleep(0)  # its last words are read by another task
-    except TimeoutError:
-        text = f"kubectl does not forward to {where} after {_PATIENCE_S:g} s"
-        raise Failure(Exit.UNAVAILABLE, f"{text}{_last(said)}") from None
-    raise Failure(Exit.UNAVAILABLE, f"kubectl port-forward to {where} ended with {process.returncode}{_last(said)}")
+        await asyncio.gather(*self._listeners, return_exceptions=True)
 
 
 def _last(said: list[bytes]) -> str:
