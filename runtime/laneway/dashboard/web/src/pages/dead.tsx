@@ -55,7 +55,7 @@ function Groups({ queue }: { queue: string }) {
   return (
     <>
       {read.refusal && <Stale refusal={read.refusal} again={read.again} />}
-      <Panel title={`${plural(groups.length, "kind")} of error`} aside={<span class="num">{groups.length > MOST_GROUPS && `the ${MOST_GROUPS} largest, `}{count(total)} dead letters{!complete && `, the newest ${count(scanned)} were looked at`}</span>} flush>
+      <Panel title={`${plural(groups.length, "kind")} of error`} aside={<span class="num">{groups.length > MOST_GROUPS && `the ${MOST_GROUPS} largest, `}{plural(total, "dead letter")}{!complete && `, the newest ${count(scanned)} were looked at`}</span>} flush>
         <table class="groups">
           <thead><tr><th>Count</th><th>Error</th><th class="opt">Task type</th><th class="opt right">First</th><th class="right">Last</th><th class="opt">Example</th></tr></thead>
           <tbody>
