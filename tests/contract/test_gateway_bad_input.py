@@ -191,7 +191,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, str], bytes, int, str, str]] = {
     ),
     "unknown path": ("GET", "/api/v1/nothing", {}, b"", 404, "not-found", "/ lists what there is"),
     "a slash too many": ("POST", TASKS + "/", JSON, task(), 404, "not-found", "nothing at"),
-    "wrong method": ("PUT", TASKS, JSON, task(), 405, "method-not-allowed", "possible: POST"),
+    "wrong method": ("PUT", TASKS, JSON, task(), 405, "method-not-allowed", "possible: GET, HEAD, POST"),
     "no such task": ("GET", f"{TASKS}/06h0othmqohob0cepl7ia30", {}, b"", 404, "unknown-task", "it never had"),
     "no task id": ("GET", f"{TASKS}/7", {}, b"", 404, "unknown-task", "a task id has 23 characters, not 1"),
     "an id of other characters": (
@@ -310,7 +310,11 @@ async def test_every_wrong_field_is_named_at_once(client: httpx.AsyncClient) -> 
 
 async def test_405_names_the_methods_there_are(client: httpx.AsyncClient) -> None:
     answer = await client.delete(TASKS)
-    assert answer.headers["allow"] == "POST"
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    answer = await client.post(f"{Q}/stats")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 async def test_in_a_batch_each_bad_task_gets_its_own_problem_and_the_good_one_is_taken(

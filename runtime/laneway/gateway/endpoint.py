@@ -147,7 +147,7 @@ def unrouted(metrics: HttpMetrics) -> Callable[[Request, Exception], Awaitable[R
     async def answer(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 405:
-            allow = (error.headers or {}).get("Allow", "")
+            allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
             problem = Problem(
                 "method-not-allowed",
                 f"{request.method} is not possible on {request.url.path}; possible: {allow}",
