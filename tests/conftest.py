@@ -5,6 +5,7 @@ stops, kills or pauses its server takes one of its own from `new_redis`.
 """
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import structlog
 from tests.secured import KAFKA_USERS, allow, kafka_acls, redis_user
 
 from servers.certificates import Authority
@@ -56,6 +58,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: Any = yield
     report.sections = [(name, text.encode("utf-8", "replace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command that ran within this process has set up logging for all of it; the next test reads logs too."""
+    root = logging.getLogger()
+    loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    handlers, levels = list(root.handlers), [(one, one.level) for one in (root, *loggers)]
+    yield
+    if root.handlers != handlers:
+        root.handlers[:] = handlers
+        for logger, level in levels:
+            logger.setLevel(level)
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
