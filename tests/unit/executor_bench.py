@@ -12,7 +12,7 @@ from laneway.execute.executor import Executor
 from laneway.execute.run import RunObservation
 from laneway.kit.ids import new_task_id
 from laneway.model.envelope import Body, Envelope, encode_envelope
-from laneway.model.record import AttemptError
+from laneway.model.record import SUSPECT, AttemptError
 from laneway.model.settlement import Settlement
 from laneway.ports.store import Claimed
 
@@ -31,12 +31,13 @@ def claim(
     fence: int = 1,
     id: bytes | None = None,
     tenant: str = "",
+    flags: int = 0,
 ) -> Claimed:
     """A claimed task as Redis gives it."""
     body = Body(type, msgspec.msgpack.encode(arguments or {}), int(timeout * 1000))
     sent = encode_envelope(Envelope(1, 4, max_attempts, tenant, body))
     stored = (time.time_ns() // 1_000_000).to_bytes(6, "big") + sent
-    return Claimed(id or new_task_id(), fence, attempt, 0, 2 if suspect else 0, stored)
+    return Claimed(id or new_task_id(), fence, attempt, 0, SUSPECT if suspect else flags, stored)
 
 
 def error_of(settlement: Settlement) -> AttemptError:

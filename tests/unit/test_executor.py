@@ -19,6 +19,7 @@ from laneway.errors import ConfigError
 from laneway.execute.executor import Executor
 from laneway.kit.ids import id_text
 from laneway.kit.logs import current_scope, setup_logging
+from laneway.model.record import HAS_ERRORS
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.task import HandlerKind, TaskDef
 
@@ -578,6 +579,12 @@ async def test_each_settled_attempt_is_observed(make: Make) -> None:
     assert 0 <= first.wait_ms < 60_000
     assert 0 <= first.seconds < SECONDS
     assert (second.kind, second.wait_ms) == (Kind.RETRY, -1)
+
+
+async def test_how_long_a_replay_has_waited_is_not_known(make: Make) -> None:
+    bench = make()
+    await bench.run("echo", flags=HAS_ERRORS)
+    assert [seen.wait_ms for seen in bench.observed] == [-1]
 
 
 async def test_ten_thousand_tasks_are_each_settled_once(make: Make) -> None:

@@ -25,7 +25,7 @@ from laneway.kit.logs import get_logger, set_scope
 from laneway.model.context import ContextData, ContextFactory
 from laneway.model.envelope import decode_stored
 from laneway.model.notes import NOTED
-from laneway.model.record import SUSPECT
+from laneway.model.record import HAS_ERRORS, SUSPECT
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.task import HandlerKind, TaskDef
 from laneway.policy import outcome
@@ -182,6 +182,8 @@ class Executor:
             now_ms,
         )
         self._runs[task_id] = run
+        if claimed.flags:
+            run.again = bool(claimed.flags & HAS_ERRORS)
         work: Coroutine[Any, Any, None]
         if definition.kind is _ASYNC and not self._middleware and not claimed.flags & _UNLIKE_OTHERS:
             work = self._run_plain(run)

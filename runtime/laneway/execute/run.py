@@ -60,7 +60,7 @@ class Stoppable(Protocol):
 
 class RunObservation(msgspec.Struct, frozen=True, gc=False):
     """One finished attempt, for metrics. ``wait_ms`` is from when the task was due to its first start (-1 for later
-    attempts, whose wait is not known here); ``seconds`` is how long the handler ran."""
+    attempts and replays, whose wait is not known here); ``seconds`` is how long the handler ran."""
 
     type: str
     lane: int
@@ -82,7 +82,7 @@ class Run(msgspec.Struct, eq=False):
     """One attempt. ``began`` and ``deadline`` are on the clock of ``time.monotonic()``; ``now_ms`` is Redis time at
     its claim. Its names ``task``, ``attempt`` and ``trace`` are what log lines show. To its handler it is the
     :class:`~laneway.model.context.Notes`: ``book`` is there once it has told anything, and ``noted`` says that an
-    earlier attempt did, whose checkpoint is ``saved`` then."""
+    earlier attempt did, whose checkpoint is ``saved`` then; ``again``: it failed before, so its attempts count anew."""
 
     id: bytes
     fence: int
@@ -104,6 +104,7 @@ class Run(msgspec.Struct, eq=False):
     child: Stoppable | None = None
     in_thread: bool = False
     span: Span | None = None
+    again: bool = False
     noted: bool = False
     saved: bytes | None = None
     scribe: Scribe | None = None
@@ -223,7 +224,7 @@ class Run(msgspec.Struct, eq=False):
         """What metrics get when it has ended."""
         env = self.envelope
         wait = -1.0
-        if self.attempt <= 1:
+        if self.attempt <= 1 and not self.again:
             wait = max(0.0, self.now_ms - max(env.submitted_ms + env.delay_ms, env.at_ms))
         return RunObservation(
             env.body.type, env.lane, env.tenant, wait, now - self.began if self.began else 0.0, kind, crashed

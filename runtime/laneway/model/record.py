@@ -12,7 +12,7 @@ from laneway.model.states import State
 #: A score in a lane is (9 - priority) times this, and the virtual time at which the task's turn comes.
 STRIDE = 1 << 49
 _RECORD = struct.Struct(">BBBBBHIdddd8s")
-CANCEL_REQUESTED, SUSPECT = 1, 2
+CANCEL_REQUESTED, SUSPECT, HAS_ERRORS = 1, 2, 8
 
 
 class Record(msgspec.Struct):
