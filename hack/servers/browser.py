@@ -1,6 +1,8 @@
 """A real browser for the dashboard's tests, and what builds the dashboard: both from the machine, never downloaded."""
 
+import fcntl
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +12,6 @@ WEB = Path(__file__).resolve().parents[2] / "runtime" / "laneway" / "dashboard" 
 """The dashboard's sources."""
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_NODE = (20, 19)
 
 
 def find_chromium() -> Path | None:
@@ -28,16 +29,38 @@ def lacks_browser() -> str | None:
     return None
 
 
-def lacks_node() -> str | None:
-    """What building the dashboard lacks here, and how to get it."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        return "node and npm are not on PATH (Debian 13: apt-get install nodejs npm)"
+def find_node() -> Path | None:
+    """A Node that Vite runs on: the machine's, or, where that is too old (Debian 12), Playwright's own."""
+    own = importlib.util.find_spec("playwright")
+    bundled = Path(own.origin).parent / "driver" / "node" if own is not None and own.origin else None
+    for node in (shutil.which("node"), bundled):
+        if node is not None and Path(node).exists() and _suits_vite(Path(node)):
+            return Path(node)
+    return None
+
+
+def _suits_vite(node: Path) -> bool:
     said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout
     found = re.match(r"v(\d+)\.(\d+)", said)
-    if found is None or (int(found[1]), int(found[2])) < _NODE:
-        return f"node is {said.strip()}, and Vite needs {_NODE[0]}.{_NODE[1]} or newer"
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    return (20, 19) <= version < (21, 0) or version >= (22, 12)
+
+
+def lacks_node() -> str | None:
+    """What building the dashboard lacks here, and how to get it."""
+    if find_node() is None:
+        return "there is no node 20.19 or 22.12 or newer on PATH, nor Playwright's (make setup installs that)"
+    if shutil.which("npm") is None:
+        return "npm is not on PATH (Debian: apt-get install npm)"
     return None
+
+
+def node_environment() -> dict[str, str]:
+    """The environment in which `node`, also within npm and the programs of packages, is that of :func:`find_node`."""
+    node = find_node()
+    assert node is not None
+    # (npm leaves optional packages out, such as Vite's native parts, when the Node it runs on is not one of theirs.)
+    return {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}", "NODE_NO_WARNINGS": "1"}
 
 
 def node_modules() -> Path:
@@ -48,8 +71,13 @@ def node_modules() -> Path:
     """
     folder = WEB / "node_modules"
     lock, installed = WEB / "package-lock.json", folder / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run(["npm", "ci"], cwd=WEB, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise RuntimeError(f"npm ci in {WEB}: {done.stdout}{done.stderr}")
+    # Tests run in several processes, and npm begins by emptying the folder.
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            done = subprocess.run(
+                ["npm", "ci"], cwd=WEB, capture_output=True, text=True, timeout=300, env=node_environment()
+            )
+            if done.returncode:
+                raise RuntimeError(f"npm ci in {WEB}: {done.stdout}{done.stderr}")
     return folder

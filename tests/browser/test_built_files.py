@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
 from pathlib import Path
 
 from laneway.dashboard.files import dashboard_files
-from servers.browser import WEB, node_modules
+from servers.browser import WEB, node_environment, node_modules
 from servers.need import require
 
 _STATIC = WEB.parent / "static"
@@ -17,11 +16,11 @@ _MOST_JS = 120_000
 
 def test_a_build_of_the_sources_gives_the_files_that_are_here(tmp_path: Path) -> None:
     require("node")
-    bins = node_modules() / ".bin"
-    checked = subprocess.run([bins / "tsc", "--noEmit"], cwd=WEB, capture_output=True, text=True, timeout=120)
+    bins, env = node_modules() / ".bin", node_environment()
+    checked = subprocess.run([bins / "tsc", "--noEmit"], cwd=WEB, capture_output=True, text=True, timeout=120, env=env)
     assert checked.returncode == 0, checked.stdout
-    command = [bins / "vite", "build", "--outDir", str(tmp_path), "--emptyOutDir", "--logLevel", "warn"]
-    built = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=120, env=os.environ)
+    command = [str(bins / "vite"), "build", "--outDir", str(tmp_path), "--emptyOutDir", "--logLevel", "warn"]
+    built = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=120, env=env)
     assert built.returncode == 0, built.stdout + built.stderr
     made = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     here = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in _STATIC.rglob("*") if path.is_file()}
