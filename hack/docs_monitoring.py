@@ -9,6 +9,7 @@ Run it after changing hack/monitoring: python hack/docs_monitoring.py
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from monitoring import grafana
@@ -46,7 +47,9 @@ def page() -> str:
     parts = [_HEAD, "\n## Alerts\n\n| alert | severity | fires when | for | bound |\n|---|---|---|---|---|\n"]
     parts += [_row(alert) for alert in ALERTS]
     parts.append("\n## Expressions\n")
-    parts += [f"\n### {alert.name}\n\n{alert.description}\n\n```promql\n{alert.expr}\n```\n" for alert in ALERTS]
+    parts += [
+        f"\n### {alert.name}\n\n{_plain(alert.description)}\n\n```promql\n{alert.expr}\n```\n" for alert in ALERTS
+    ]
     parts.append("\n## Recording rules\n\n| record | meaning |\n|---|---|\n")
     parts += [f"| `{each.record}` | {each.meaning} |\n" for group in GROUPS for each in group.recorded]
     parts.append("\n## Dashboards\n\n| dashboard | what it shows | rows |\n|---|---|---|\n")
@@ -59,16 +62,20 @@ def page() -> str:
 
 
 def _row(alert: Alert) -> str:
-    bound = f"{alert.number:g}: {alert.bound}" if alert.number is not None else ""
+    bound = f"{_number(alert.number)}: {alert.bound}" if alert.number is not None else ""
     link = f"[{alert.name}](../{RUNBOOKS.removeprefix('docs/')}/{alert.name}.md)"
     return f"| {link} | {alert.severity} | {_plain(alert.summary)} | {alert.over or 'at once'} | {bound} |\n"
 
 
 def _plain(text: str) -> str:
-    """A summary with its labels as words in angle brackets."""
-    for label in ("lane", "queue", "process", "instance", "service", "kind", "pool"):
-        text = text.replace(f"{{{{ $labels.{label} }}}}", f"*{label}*")
-    return text
+    """A text of an alert with what Prometheus puts into it as words in italics: labels by name, and the value."""
+    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", text)
+    return re.sub(r"\{\{ \$value[^}]*\}\}", "*value*", text)
+
+
+def _number(bound: float) -> str:
+    """A bound as people write it: no powers of ten."""
+    return f"{bound:g}" if bound < 100_000 else f"{bound:,.0f}"
 
 
 if __name__ == "__main__":
