@@ -23,7 +23,7 @@ up: $(STAMP)  ## run the quick start's queue on this machine until Ctrl-C
 	$(BIN)/laneway up -f examples/quickstart $(ARGS)
 
 test: $(STAMP)  ## run the tests on real servers, JOBS=2 files at a time; ARGS="-k name" chooses
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## run the gates: format, lint, types, import layers, Lua headers, CRDs
 	$(BIN)/ruff format --check .
