@@ -11,9 +11,10 @@ import pytest
 from tests.contract.gateways import TASKS, asgi, metric, open_store, run_one
 
 from laneway.adapters.redis import RedisStore
-from laneway.kit.ids import id_text, new_task_id
+from laneway.kit.ids import id_bytes, id_text, new_task_id
 from laneway.model.config import LaneConfig
 from laneway.model.settlement import Kind
+from laneway.ports.actions import Revision
 
 BULK = f"{TASKS}/bulk"
 LANES = (LaneConfig(n=1, name="default"), LaneConfig(n=2, name="high"), LaneConfig(n=3, name="old", gone=True))
@@ -114,6 +115,21 @@ async def test_a_task_is_put_off_and_brought_forward(client: httpx.AsyncClient) 
     assert (item["state"], item["runAt"]) == ("queued", None)
 
 
+@pytest.mark.parametrize("stored_ms", [1e300, 9e17, -9e17])
+async def test_a_time_that_cannot_be_shown_is_shown_as_near_as_can_be(
+    store: RedisStore, client: httpx.AsyncClient, stored_ms: float
+) -> None:
+    """None such is taken any more; a queue may have one from before."""
+    id = await send(client, delay=3600)
+    assert await store.actions.revise([id_bytes(id)], Revision(due_ms=stored_ms)) == ["revised"]
+    shown = await look(client, id)
+    if shown["state"] == "scheduled":
+        assert shown["runAt"].startswith("9999-12-31T23:59:59")
+    answer = await client.get(TASKS, params={"state": shown["state"]})
+    assert answer.status_code == 200, answer.text
+    assert [item["id"] for item in answer.json()["items"]] == [id]
+
+
 async def test_if_match_guards_a_change(client: httpx.AsyncClient) -> None:
     for fields in ({}, {"delay": 900}):
         id = await send(client, **fields)
@@ -150,6 +166,8 @@ async def test_what_does_not_wait_is_not_revised(store: RedisStore, client: http
         ({"prio": 1}, "invalid-request", "did you mean priority"),
         ({"delay": -1}, "invalid-request", "seconds from 0"),
         ({"runAt": "soon"}, "invalid-request", "RFC 3339"),
+        ({"runAt": "2099-01-31T10:00:00Z"}, "invalid-request", "at most ten years from now"),
+        ({"runAt": "9999-12-31T23:59:59-23:59"}, "invalid-request", "at most ten years from now"),
         ({"delay": 1, "runAt": "2199-01-31T10:00:00Z"}, "invalid-request", "not both"),
         ({"lane": "nope"}, "unknown-lane", "are: default, high"),
         ({"lane": "old"}, "unknown-lane", "are: default, high"),
@@ -236,6 +254,9 @@ async def test_a_limit_stops_and_the_cursor_goes_on(client: httpx.AsyncClient) -
     [
         ({"action": "cancel"}, "which tasks are meant"),
         ({"action": "cancel", "filter": {}}, "which tasks are meant"),
+        ({"action": "cancel", "filter": {"label": {}}}, "at least one label"),
+        ({"action": "cancel", "filter": {"label": []}}, "at least one label"),
+        ({"action": "cancel", "filter": {"state": None, "label": None}}, "which tasks are meant"),
         ({"action": "cancel", "filter": {"type": "t"}, "all": True}, "which tasks are meant"),
         ({"action": "cancel", "filter": {"type": "t"}, "ids": ["0" * 23]}, "which tasks are meant"),
         ({"action": "burn", "all": True}, "one of cancel, retry, revise and purge"),

@@ -114,6 +114,12 @@ FIELDS: dict[str, tuple[bytes, int, str, str | None, str]] = {
     "run-at no time": (task(runAt="tomorrow"), 422, "invalid-task", "runAt", "like 2030-01-31T08:00:00Z"),
     "run-at a number": (task(runAt=1893456000), 422, "invalid-task", "runAt", "RFC 3339"),
     "run-at with 1970 itself": (task(runAt="1970-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "runAt must be"),
+    "run-at over ten years ahead": (
+        task(runAt="2099-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "up to ten years from now",
+    ),
+    "run-at that UTC does not have": (
+        task(runAt="9999-12-31T23:59:59-00:01"), 422, "invalid-task", "runAt", "up to ten years from now",
+    ),
     "run-at before 1970": (task(runAt="1969-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "after 1970"),
     "delay and run-at": (
         task(delay=5, runAt="2030-01-01T00:00:00Z"), 422, "invalid-task", "runAt", "give delay or runAt, not both",

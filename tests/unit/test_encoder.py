@@ -163,6 +163,7 @@ def test_bytes_that_are_not_one_map_with_texts_as_keys_are_refused(payload: byte
 
 
 NOW = datetime.now(UTC)
+LAST = datetime.fromisoformat("9999-12-31T23:59:59-23:59")
 REFUSED: list[tuple[str, dict[str, Any], type[InvalidTask], str]] = [
     ("an empty type", {"type": ""}, InvalidTask, "type must be 1 to 128"),
     ("a long type", {"type": "t" * 129}, InvalidTask, "type must be 1 to 128"),
@@ -187,6 +188,8 @@ REFUSED: list[tuple[str, dict[str, Any], type[InvalidTask], str]] = [
     ("a delay and a time", {"delay": 1.0, "run_at": NOW}, InvalidTask, "not both"),
     ("a time without a zone", {"run_at": datetime(2030, 1, 1)}, InvalidTask, "time zone"),
     ("a time before 1970", {"run_at": datetime(1960, 1, 1, tzinfo=UTC)}, InvalidTask, "after 1970"),
+    ("a time over ten years ahead", {"run_at": NOW + timedelta(days=3652)}, InvalidTask, "at most ten years from now"),
+    ("a time that UTC does not have", {"run_at": LAST}, InvalidTask, "at most ten years from now"),
     ("a negative timeout", {"timeout": -0.1}, InvalidTask, "timeout must be"),
     ("a start timeout that does not fit", {"start_timeout": 1e9}, InvalidTask, "start_timeout must be"),
     ("an empty key", {"key": ""}, InvalidTask, "1 to 200 bytes"),

@@ -194,6 +194,16 @@ async def test_time_goes_forward(shop: Shop, seconds: float) -> None:
         assert queue.now == began
 
 
+async def test_a_time_to_run_at_is_up_to_ten_years_from_the_time_of_the_queue(shop: Shop) -> None:
+    start = datetime(2060, 1, 1, tzinfo=UTC)
+    async with TestQueue(shop.app, start=start) as queue:
+        with pytest.raises(InvalidTask, match="at most ten years from now"):
+            await shop.mail.options(run_at=start + timedelta(days=3651)).submit("ada")
+        assert queue.counts() == {}
+        await shop.mail.options(run_at=start + timedelta(days=3649)).submit("ada")
+        assert queue.counts() == {State.SCHEDULED: 1}
+
+
 async def test_one_attempt_at_a_time(shop: Shop) -> None:
     async with TestQueue(shop.app) as queue:
         await shop.flaky.submit(1)

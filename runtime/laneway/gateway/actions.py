@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from laneway.kit.ids import id_text
 from laneway.model.config import MAX_PRIORITY, LaneConfig, QueueConfig
 from laneway.ports.actions import Revision
 from laneway.ports.browse import TaskRow
-from laneway.submit.checks import MAX_DELAY
+from laneway.submit.checks import MAX_DELAY, too_far
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRIES = 5
@@ -45,7 +46,13 @@ class RevisionBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True, k
         Annotated[float, Meta(ge=0, le=MAX_DELAY, description=f"a number of seconds from 0 to {MAX_DELAY:.0f}")] | None
     ) = None
     run_at: (
-        Annotated[datetime, Meta(tz=True, description="an RFC 3339 time with its zone, like 2030-01-31T08:00:00Z")]
+        Annotated[
+            datetime,
+            Meta(
+                tz=True,
+                description="an RFC 3339 time with its zone, up to ten years from now, like 2030-01-31T08:00:00Z",
+            ),
+        ]
         | None
     ) = None
 
@@ -133,6 +140,9 @@ def _revision(body: RevisionBody, config: QueueConfig) -> Revision:
         raise bad_form([FieldError("", "say what is to change: any of priority, lane, and delay or runAt")])
     if body.delay is not None and body.run_at is not None:
         raise bad_form([FieldError("runAt", "give delay or runAt, not both")])
+    if body.run_at is not None and too_far(body.run_at, time.time()):
+        message = f"runAt must be at most ten years from now, not {body.run_at.isoformat()}"
+        raise bad_form([FieldError("runAt", message)])
     lane = lane_to(body.lane, config)
     return Revision(
         lane.n if lane else None,

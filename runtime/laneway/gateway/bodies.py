@@ -95,7 +95,11 @@ class TaskBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_
     run_at: (
         Annotated[
             datetime,
-            Meta(tz=True, description="an RFC 3339 time with its zone, after 1970, like 2030-01-31T08:00:00Z"),
+            Meta(
+                tz=True,
+                description="an RFC 3339 time with its zone, after 1970 and up to ten years from now, "
+                "like 2030-01-31T08:00:00Z",
+            ),
         ]
         | None
     ) = None
@@ -200,14 +204,15 @@ class LogsBody(msgspec.Struct):
 
 class WaitsBody(msgspec.Struct, rename="camel"):
     """``waitSeconds``: from when it could run first until its last start (until now or its end, if it has not started);
-    ``runSeconds``: how long its last attempt ran, so far; null before its first."""
+    null after a replay. ``runSeconds``: how long its last attempt ran, so far; null before its first."""
 
-    wait_seconds: float
+    wait_seconds: float | None
     run_seconds: float | None
 
 
 class HappenedBody(msgspec.Struct):
-    """One thing that happened to a task: submitted, started, failed, crashed, or the state that it came to."""
+    """One thing that happened to a task: submitted, started, failed, crashed, replayed, or the state that it came to.
+    ``at`` is null where it is not known."""
 
     at: datetime | None
     what: str

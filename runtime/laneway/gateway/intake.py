@@ -3,6 +3,7 @@ wrong."""
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -15,7 +16,7 @@ from laneway.kit.ids import id_bytes, id_text
 from laneway.kit.names import tenant_name
 from laneway.model.envelope import Backoff
 from laneway.submit import NewTask
-from laneway.submit.checks import MAX_KEY, MAX_LABEL_NAME, MAX_LABEL_VALUE
+from laneway.submit.checks import MAX_KEY, MAX_LABEL_NAME, MAX_LABEL_VALUE, too_far
 
 _one = msgspec.json.Decoder(TaskBody).decode
 _many = msgspec.json.Decoder(list[TaskBody]).decode
@@ -164,7 +165,7 @@ def _check(body: TaskBody) -> list[FieldError]:
     if body.run_at is not None:
         if body.delay is not None:
             errors.append(FieldError("runAt", "give delay or runAt, not both"))
-        if body.run_at <= _EPOCH:
+        if body.run_at <= _EPOCH or too_far(body.run_at, time.time()):
             errors.append(wrong("runAt", _TASK["runAt"].right, body.run_at.isoformat()))
     if body.backoff is not None and body.backoff.base > body.backoff.cap:
         errors.append(wrong("backoff.base", "at most backoff.cap (3600 unless given)", body.backoff.base))

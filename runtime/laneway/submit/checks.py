@@ -5,7 +5,9 @@ Values come from other people's code, so nothing is believed about their types.
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -27,6 +29,8 @@ MAX_DESCRIPTION = 500
 MAX_TRACE = 128
 MAX_DELAY = 10 * 365 * 86_400.0
 MAX_TIMEOUT = 40 * 86_400.0
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The payload of a task without arguments.
 EMPTY = b"\x80"
@@ -69,8 +73,9 @@ def check_shape(task: NewTask) -> None:
         _check_labels(task.labels)
 
 
-def check_own(task: NewTask, config: QueueConfig) -> None:
-    """Checks what each task has of its own: payload, id, idempotency key, due time, description and trace.
+def check_own(task: NewTask, config: QueueConfig, now: Callable[[], float] = time.time) -> None:
+    """Checks what each task has of its own: payload, id, idempotency key, due time, description and trace. ``now``
+    tells the time in seconds since 1970, from which on a due time may be so far ahead.
 
     Raises:
         InvalidTask: the message says what would be right.
@@ -87,7 +92,7 @@ def check_own(task: NewTask, config: QueueConfig) -> None:
     if task.run_at is not None:
         if task.delay:
             raise InvalidTask("give delay or run_at, not both")
-        _check_run_at(task.run_at)
+        _check_run_at(task.run_at, now)
     if task.description is not None:
         _check_text("description", task.description, 0, MAX_DESCRIPTION)
     if task.trace is not None:
@@ -165,11 +170,18 @@ def _check_number(what: str, value: object, least: float, most: float, unit: str
         raise InvalidTask(f"{what} must be from {least:,.0f} to {most:,.0f}{unit}, not {_shown(value)}")
 
 
-def _check_run_at(value: object) -> None:
+def _check_run_at(value: object, now: Callable[[], float]) -> None:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidTask(f"run_at must be a datetime with a time zone, not {_shown(value)}")
     if value.timestamp() <= 0:
         raise InvalidTask(f"run_at must be after 1970, not {value.isoformat()}")
+    if too_far(value, now()):
+        raise InvalidTask(f"run_at must be at most ten years from now, not {value.isoformat()}")
+
+
+def too_far(run_at: datetime, now: float) -> bool:
+    """Whether a due time is further from ``now`` (seconds since 1970) than a delay may be."""
+    return (run_at - _EPOCH).total_seconds() > now + MAX_DELAY
 
 
 def _check_is(what: str, value: object, kind: type) -> None:

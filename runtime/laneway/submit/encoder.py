@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 
 import msgspec
 
@@ -31,10 +32,11 @@ class _Template(msgspec.Struct):
 
 
 class Encoder:
-    """Checks and encodes tasks against ``config``."""
+    """Checks and encodes tasks against ``config``. ``now`` tells the time in seconds since 1970."""
 
-    def __init__(self, config: QueueConfig) -> None:
+    def __init__(self, config: QueueConfig, now: Callable[[], float] = time.time) -> None:
         self.config = config
+        self._now = now
         self._templates: dict[Hashable, _Template] = {}
         # A payload longer than this goes the slow way: it may be compressed, or is refused.
         self._plain_max = min(config.max_payload, config.compress_over or config.max_payload)
@@ -75,7 +77,7 @@ class Encoder:
             if task.sound is not True and payload != EMPTY:
                 check_payload(task, self.config)
             return template.before + (_SHORT_BIN[size] if size < 256 else _bin_header(size)) + payload + template.after
-        check_own(task, self.config)
+        check_own(task, self.config, self._now)
         return encode_envelope(_envelope(task, template), compress_over=self.config.compress_over)
 
     def _prepare(self, task: NewTask, kind: Hashable) -> _Template:
