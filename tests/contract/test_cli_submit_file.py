@@ -144,6 +144,33 @@ def test_a_submission_that_was_stopped_goes_on_and_nothing_is_twice(
     assert queue.counts() == {"submitted": 25_000, "queued": 25_000}
 
 
+def test_output_that_nobody_reads_ends_a_submission_with_an_error_that_says_how_far_it_came(
+    queue: CliQueue, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "tasks.jsonl", *({"payload": {"n": n}} for n in range(3500)))
+    args = ("submit", "charge", "-f", file, "-o", "json")
+    with start(queue, *args) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert json.loads(process.stdout.readline())["line"] == 1
+        process.stdout.close()
+        message = process.stderr.read()
+        assert process.wait(timeout=60) == 1
+    there = queue.counts()["submitted"]
+    assert 1 <= there < 3500
+    assert f"submitted up to line {there:,}; run it again to go on" in message
+    assert len(message.splitlines()) == 1
+    again = queue.run("submit", "charge", "-f", file)
+    assert (again.exit_code, queue.counts()["submitted"]) == (0, 3500)
+    # Where all lines are in, it was done.
+    with start(queue, "submit", "charge", "-f", "-", "-o", "json", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        process.stdin.write("{}\n" * 10)
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)
+    assert queue.counts()["submitted"] == 3510
+
+
 def test_a_large_file_takes_no_more_memory_than_a_small_one(queue: CliQueue, tmp_path: Path) -> None:
     """Measured between two moments of the same submission through a pipe, whose reader is never ahead."""
     queue.configure(max_depth=2_000_000)

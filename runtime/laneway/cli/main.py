@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import click
 from laneway.cli.exits import MEANING, Exit, Failure, exit_of, one_line
 from laneway.cli.groups import CommandGroup
 from laneway.cli.init import become_init
+from laneway.cli.output import forget_output
 from laneway.errors import LanewayError
 
 #: What the program is called as a plugin of kubectl.
@@ -102,8 +102,7 @@ class Program(CommandGroup):
             code = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # What is left in the buffer must not fail a second time when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            forget_output()
             return Exit.OK
         return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,15 @@ class Output:
     def data(self, value: Any) -> None:
         """One document of JSON (a line) or YAML."""
         print_json(value) if self.format == "json" else print_yaml(value)
+
+
+def forget_output() -> None:
+    """Makes standard output lead nowhere, when whoever read it has gone: what is left in its buffer must not fail once
+    more when the program ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:  # (a test's, which is no file)
+        return
 
 
 def print_yaml(value: Any) -> None:

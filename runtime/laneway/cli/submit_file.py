@@ -6,9 +6,8 @@ import asyncio
 import hashlib
 import os
 import stat
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +16,7 @@ import click
 import msgspec
 
 from laneway.cli.exits import Exit, exit_of, one_line
-from laneway.cli.output import Output, progress
+from laneway.cli.output import Output, forget_output, progress
 from laneway.cli.target import interruptible, why
 from laneway.client.http import BATCH, HttpClient
 from laneway.client.http_answers import Submitted
@@ -70,7 +69,7 @@ def identity(file: BinaryIO, run: str | None) -> str | None:
 
 
 class _Ledger:
-    """What became of each line."""
+    """What became of each line. ``unread``: nobody reads what is written any more."""
 
     def __init__(self, out: Output) -> None:
         self.out = out
@@ -79,6 +78,25 @@ class _Ledger:
         self.refused: Counter[str] = Counter()
         self.codes: set[Exit] = set()
         self.done_to = 0
+        self.unread = False
+
+    def data(self, value: Any) -> None:
+        """Writes a document, if anybody reads it."""
+        self._write(lambda: self.out.data(value))
+
+    def say(self, text: str, *, err: bool = False) -> None:
+        """Writes a line for people, if anybody reads it."""
+        self._write(lambda: click.echo(text, err=err), err=err)
+
+    def _write(self, write: Callable[[], None], *, err: bool = False) -> None:
+        if self.unread and not err:
+            return
+        try:
+            write()
+        except BrokenPipeError:
+            self.unread = True
+            if not err:
+                forget_output()
 
     def taken(self, line: _Line, answer: Submitted) -> None:
         duplicate = answer.duplicate and not line.ours
@@ -87,7 +105,7 @@ class _Ledger:
         else:
             self.accepted += 1
         if not self.out.for_people:
-            self.out.data({"line": line.number, "id": answer.id, "duplicate": duplicate})
+            self.data({"line": line.number, "id": answer.id, "duplicate": duplicate})
 
     def refuse(self, line: int, kind: str, message: str, code: Exit, id: str = "") -> None:
         """``id``: the id to submit the line with again, when its outcome is unknown."""
@@ -95,9 +113,9 @@ class _Ledger:
         self.codes.add(code)
         if not self.out.for_people:
             answer = {"line": line, "error": kind, "message": one_line(message)}
-            self.out.data({**answer, "id": id} if id else answer)
+            self.data({**answer, "id": id} if id else answer)
         elif self.refused.total() <= SHOWN:
-            click.echo(f"laneway submit: line {line}: {one_line(message)}", err=True)
+            self.say(f"laneway submit: line {line}: {one_line(message)}", err=True)
 
     def failed(self, line: _Line, error: LanewayError) -> None:
         code = exit_of(error)
@@ -121,15 +139,15 @@ class _Ledger:
 
 async def submit_file(client: HttpClient, file: BinaryIO, manner: Manner, out: Output) -> int:
     """Submits the tasks in ``file``. Stops at the first batch that the queue can't be reached for, unless it is to
-    keep going; Ctrl-C stops it between two batches or within one, whose lines a second run finds there. Returns the
-    exit code."""
+    keep going; Ctrl-C stops it between two batches or within one, whose lines a second run finds there; and it stops
+    after a batch whose answers nobody reads any more. Returns the exit code."""
     ledger = _Ledger(out)
     sender = _Sender(client, manner, ledger)
     whole = False
     try:
         with interruptible(), progress(_size(file), "submitting", "bytes") as bar:
             for first, lines, size in _batches(file):
-                if not await sender.send(first, lines):
+                if ledger.unread or not await sender.send(first, lines):
                     break
                 ledger.done_to = first + len(lines) - 1
                 bar.update(bar.task_ids[0], advance=size)
@@ -137,14 +155,19 @@ async def submit_file(client: HttpClient, file: BinaryIO, manner: Manner, out: O
                 whole = True
     except (KeyboardInterrupt, asyncio.CancelledError):
         again = "the same command goes on from there" if manner.identity else "what is in stays in"
-        click.echo(f"laneway submit: {ledger.summary()}, up to line {ledger.done_to:,}; {again}", err=True)
+        ledger.say(f"laneway submit: {ledger.summary()}, up to line {ledger.done_to:,}; {again}", err=True)
         raise
-    if not whole:
-        click.echo(f"laneway submit: stopped; lines after {ledger.done_to:,} were not read", err=True)
+    if ledger.unread and not whole:
+        again = "run it again to go on" if manner.identity else "submit the lines after it to go on"
+        text = (
+            f"laneway submit: stopped, since nobody reads its output: submitted up to line {ledger.done_to:,}; {again}"
+        )
+        ledger.say(text, err=True)
+        ledger.codes.add(Exit.FAILED)
+    elif not whole:
+        ledger.say(f"laneway submit: stopped; lines after {ledger.done_to:,} were not read", err=True)
     if out.for_people:
-        click.echo(ledger.summary())
-    else:
-        sys.stdout.flush()
+        ledger.say(ledger.summary())
     return ledger.exit()
 
 
@@ -158,9 +181,13 @@ class _Sender:
         """Sends lines, of which the first has the number ``first``. False: going on is no use, or not wanted."""
         left = self._read(first, lines)
         clean = not self._ledger.refused or not self._manner.fail_fast
-        for batch in _calls(left) if clean else ():
+        batches = list(_calls(left)) if clean else []
+        for batch in batches:
             away = await self._deliver(batch)
             if away is None and not (self._manner.fail_fast and self._ledger.refused):
+                if self._ledger.unread and batch is not batches[-1]:
+                    self._ledger.done_to = batch[-1].number
+                    return False
                 continue
             self._ledger.done_to = first + len(lines) - 1
             if away is not None:
