@@ -217,6 +217,39 @@ def test_the_context_in_use_counts_where_nothing_else_is_said(
     assert run("stats", LANEWAY_REDIS_URL="redis://127.0.0.1:1", LANEWAY_QUEUE="x").exit_code == 5
 
 
+def test_a_change_at_a_context_that_the_command_line_does_not_name_says_where(
+    run: Run, guarded: tuple[GatewayProcess, dict[str, str]], redis7_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, keys = guarded
+    queue = CliQueue(redis7_url)
+    queue.configure()
+    run("context", "add", "prod", "--url", gateway.url, "--token", keys["admin"], "-q", "orders")
+    told = f"laneway: using context prod ({gateway.url})\n"
+    dead, *_ = queue.kill(3)
+    for args in (
+        ("submit", "charge"),
+        ("dead", "replay", dead),
+        ("task", "cancel", dead),
+        ("workers", "drain", "--all", "-y"),
+    ):
+        assert run(*args).stderr == told, args
+    assert run("submit", "charge", LANEWAY_CONTEXT="prod").stderr == told
+    assert run("submit", "charge", "--context", "prod").stderr == ""
+    assert run("stats").stderr == ""  # (which changes nothing)
+    # A question names the place, too.
+    for module in ("dead_change", "task_change", "workers"):
+        monkeypatch.setattr(f"laneway.cli.{module}.on_terminal", lambda: True)
+    asked = run("dead", "purge", "--all", input="n\n")
+    assert f"purge 2 dead letters of queue orders at {gateway.url} (context prod)? [y/N]" in asked.stderr
+    asked = run("task", "cancel", "--type", "charge", "--state", "queued", input="n\n")
+    assert f"of queue orders at {gateway.url} (context prod)? [y/N]" in asked.stderr
+    assert queue.counts()["dead"] == 2
+    run("context", "add", "local", "--redis", redis7_url, "-q", "orders", "--use")
+    asked = run("dead", "purge", "--all", input="n\n")
+    assert f"laneway: using context local ({redis7_url}" in asked.stderr
+    assert f"of queue default/orders on {redis7_url}" in asked.stderr and "(context local)?" in asked.stderr
+
+
 def test_a_context_may_be_a_redis(run: Run, redis7_url: str) -> None:
     queue = CliQueue(redis7_url)
     queue.configure()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +55,19 @@ def test_json_has_the_key_and_what_it_may_do(tmp_path: Path) -> None:
     assert (body["role"], body["tenants"], body["expires"], body["state"]) == ("viewer", None, None, "in force")
 
 
-def test_a_revoked_key_is_refused_and_stays_in_the_list(tmp_path: Path) -> None:
+def test_revoking_without_a_terminal_says_to_add_yes_and_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "k.yaml"
+    run("create", "-f", str(file), "--name", "ci", "--role", "admin")
+    before = file.read_text()
+    command = [sys.executable, "-m", "laneway", "keys", "revoke", "-f", str(file), "ci"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no terminal to ask on: add --yes to revoke it" in done.stderr
+    assert file.read_text() == before
+
+
+def test_a_revoked_key_is_refused_and_stays_in_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laneway.cli.keys.on_terminal", lambda: True)
     file = str(tmp_path / "k.yaml")
     first = run("create", "-f", file, "--name", "ci", "--role", "admin").stdout.strip()
     second = run("create", "-f", file, "--name", "ci", "--role", "admin").stdout.strip()

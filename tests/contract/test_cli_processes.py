@@ -188,12 +188,12 @@ def test_a_live_view_follows_the_queue_until_ctrl_c(queue: CliQueue, terminal: C
 def test_a_person_is_asked_before_dead_letters_go(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
     queue.kill(3)
     asked = terminal("dead", "purge", "--all")
-    asked.until("purge 3 dead letters of queue default/orders? [y/N]: ")
+    asked.until("purge 3 dead letters of queue default/orders on redis://")
     asked.interrupt()
     assert asked.end() == 130
     assert queue.counts()["dead"] == 3
     asked = terminal("dead", "replay", "--all")
-    asked.until("replay 3 dead letters of queue default/orders? [y/N]: ")
+    asked.until("replay 3 dead letters of queue default/orders on redis://")
     asked.type("y\n")
     assert asked.end() == 0
     assert "replayed 3 of 3" in asked.shown

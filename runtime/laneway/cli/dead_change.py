@@ -99,13 +99,13 @@ def _change(verb: str, done: str, given: dict[str, Any], watch: bool) -> int:
             if given["dry_run"]:
                 return _tell_count(session, verb, counted)
             letters = f"{counted:,} dead letters" if counted != 1 else "1 dead letter"
-            if counted and not confirmed(f"{verb} {letters} of queue {session.name}?"):
+            if counted and not confirmed(f"{verb} {letters} of queue {session.target}?"):
                 raise Failure(Exit.FAILED, "nothing was changed")
         changed = await _call(session, verb, verb, body, ids, given["limit"], None)
         code = _report(session, done, changed, ids)
         return await _watched(session, changed.ids, code) if watch else code
 
-    return on_api(where, work)
+    return on_api(where, work, changes=not given["dry_run"])
 
 
 def _check_choice(verb: str, chosen: Chosen, ids: tuple[str, ...], given: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import click
 
 from laneway.cli.exits import Exit, Failure
 from laneway.cli.groups import CommandGroup
+from laneway.cli.many import on_terminal
 from laneway.cli.options import json_option, yes_option
 from laneway.cli.output import print_json, print_table
 from laneway.cli.params import Checked, moment, seconds
@@ -168,6 +169,8 @@ def revoke(file: Path, key: str, yes: bool) -> int:
     meant = [entry for entry in _read(file) if key in (entry.id, entry.name) and entry.revoked is None]
     if not meant:
         raise Failure(Exit.NOT_FOUND, f"{file} has no key {key!r} that is not revoked: laneway keys list -f {file}")
+    if not yes and not on_terminal():
+        raise click.UsageError("there is no terminal to ask on: add --yes to revoke it")
     if not yes:
         named = ", ".join(f"{entry.id} of {entry.name} ({entry.role})" for entry in meant)
         click.confirm(f"Revoke {named}?", abort=True, err=True)

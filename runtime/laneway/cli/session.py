@@ -28,12 +28,14 @@ _DEADLINE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """``name``: the queue, and where it is when that is a gateway. ``local``: the API is within this process."""
+    """``name``: the queue, and where it is when that is a gateway. ``local``: the API is within this process.
+    ``target``: the queue and where it is, for a question before something is changed."""
 
     client: HttpClient
     name: str
     local: bool
     out: Output
+    target: str = ""
 
     @property
     def queue(self) -> str:
@@ -41,20 +43,27 @@ class Session:
         return self.client.queue
 
 
-def on_api(where: Where, work: Callable[[Session], Coroutine[Any, Any, int]], *, queue: bool = True) -> int:
-    """Runs ``work`` with a connection, and returns its exit code. ``queue`` False: it needs none."""
+def on_api(
+    where: Where,
+    work: Callable[[Session], Coroutine[Any, Any, int]],
+    *,
+    queue: bool = True,
+    changes: bool = False,
+) -> int:
+    """Runs ``work`` with a connection, and returns its exit code. ``queue`` False: it needs none. ``changes``: it may
+    change something, so a place that the command line does not name is told."""
     import asyncio
 
     async def run() -> int:
-        async with connected(where, queue=queue) as session:
+        async with connected(where, queue=queue, changes=changes) as session:
             return await work(session)
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def connected(where: Where, *, queue: bool = True) -> AsyncIterator[Session]:
-    """A connection to where the options mean.
+async def connected(where: Where, *, queue: bool = True, changes: bool = False) -> AsyncIterator[Session]:
+    """A connection to where the options mean; ``changes`` as of :func:`on_api`.
 
     Raises:
         click.UsageError: no queue is named, and it does not follow from what is there.
@@ -62,11 +71,13 @@ async def connected(where: Where, *, queue: bool = True) -> AsyncIterator[Sessio
         Failure: there is no such queue (3), or no server (5).
     """
     context = _context(where)
+    if changes and context is not None and "context" not in where.given:
+        click.echo(f"laneway: using context {context.name} ({context.place})", err=True)
     async with AsyncExitStack() as stack:
         if where.url or where.port_forward or (context is not None and "redis" not in context.settings):
             yield await _gateway(stack, where, context, queue)
         elif queue:
-            yield await _local(stack, _target(where, context), Output(where.format))
+            yield await _local(stack, _target(where, context), Output(where.format), context)
         else:
             yield await _local_queues(stack, where, context)
 
@@ -94,7 +105,8 @@ async def _gateway(stack: AsyncExitStack, where: Where, context: Context | None,
     stack.push_async_callback(client.close)
     if queue and not name:
         client.queue = name = await _only_queue(client)
-    return Session(client, f"{name} at {place}" if name else place, False, Output(where.format))
+    named = f"{name} at {place}" if name else place
+    return Session(client, named, False, Output(where.format), named)
 
 
 async def _address(stack: AsyncExitStack, where: Where, context: Context | None) -> tuple[str, str]:
@@ -111,7 +123,8 @@ async def _address(stack: AsyncExitStack, where: Where, context: Context | None)
         to = service(str(context.text("portForward")))
     kube = context.text("kubeContext") if context is not None else None
     url = await stack.enter_async_context(forwarded(to, kube))
-    return url, f"{to.namespace}/{to.service}"
+    by = f" (context {context.name})" if where.port_forward is None and context is not None else ""
+    return url, f"{to.namespace}/{to.service}{by}"
 
 
 def _token(where: Where, context: Context | None) -> Any:
@@ -166,17 +179,18 @@ def _target(where: Where, context: Context | None) -> Target:
     )
 
 
-async def _local(stack: AsyncExitStack, target: Target, out: Output) -> Session:
+async def _local(stack: AsyncExitStack, target: Target, out: Output, context: Context | None) -> Session:
     store, _ = await stack.enter_async_context(opened(target))
     client = await _in_process(stack, {target.queue: store}, target.queue)
-    return Session(client, target.name, True, out)
+    by = f" (context {context.name})" if context is not None else ""
+    return Session(client, target.name, True, out, f"{target.name} on {target.redis.address}{by}")
 
 
 async def _local_queues(stack: AsyncExitStack, where: Where, context: Context | None) -> Session:
     """The API over the queues of the ``laneway up`` in this folder, or the one queue that is named."""
     up = running_up() if where.redis is None and context is None else None
     if up is None or where.queue is not None:
-        return await _local(stack, _target(where, context), Output(where.format))
+        return await _local(stack, _target(where, context), Output(where.format), context)
     stores = {}
     for name in up.queues:
         target = resolve(None, name, where.namespace, where.cluster, quiet=True)

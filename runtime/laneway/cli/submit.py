@@ -106,14 +106,14 @@ def submit(
         async def many(session: Session) -> int:
             return await submit_file(session.client, stream, manner, session.out)
 
-        return on_api(where, many)
+        return on_api(where, many, changes=True)
     body = task_body(given)
     _read(body)
 
     async def one(session: Session) -> int:
         return await _submit_one(session, body, wait, wait_timeout)
 
-    return on_api(where, one)
+    return on_api(where, one, changes=True)
 
 
 async def _submit_one(session: Session, body: dict[str, Any], wait: bool, patience: float | None) -> int:

@@ -144,7 +144,7 @@ def _change(
         body = {"action": action, **which, **changes}
         return await _by_filter(session, action, body, dry_run, yes)
 
-    return on_api(where, work)
+    return on_api(where, work, changes=not dry_run)
 
 
 async def _by_id(session: Session, ids: tuple[str, ...], act: Callable[[str], Awaitable[str]]) -> int:
@@ -178,7 +178,7 @@ async def _by_filter(session: Session, action: str, body: dict[str, Any], dry_ru
         return _report(session, action, counted, dry_run=True)
     if counted is not None:
         n = f"{counted.matched:,} tasks" if counted.matched != 1 else "1 task"
-        if counted.matched and not confirmed(f"{action} {n} of queue {session.name}?"):
+        if counted.matched and not confirmed(f"{action} {n} of queue {session.target}?"):
             raise Failure(Exit.FAILED, "nothing was changed")
     done = await _bulk(session, body, action, counted.scanned if counted is not None else None)
     return _report(session, action, done)

@@ -94,7 +94,7 @@ def drain(names: tuple[str, ...], every: bool, wait: bool, wait_timeout: float |
         found = await session.client.workers()
         meant = found if every else [worker for name in names for worker in _named(session, found, name)]
         ids = tuple(dict.fromkeys(worker.id for worker in meant))
-        if every and ids and not yes and not confirmed(f"drain {len(ids):,} workers of queue {session.name}?"):
+        if every and ids and not yes and not confirmed(f"drain {len(ids):,} workers of queue {session.target}?"):
             raise Failure(Exit.FAILED, "nothing was changed")
         await each(ids, session.client.drain)
         gone = await _wait(session, ids, wait_timeout) if wait else False
@@ -106,7 +106,7 @@ def drain(names: tuple[str, ...], every: bool, wait: bool, wait_timeout: float |
         )
         return Exit.OK
 
-    return on_api(where, work)
+    return on_api(where, work, changes=True)
 
 
 def _named(session: Session, found: list[WorkerItem], name: str) -> list[WorkerItem]:
