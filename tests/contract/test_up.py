@@ -47,9 +47,11 @@ class Up:
     def said(self) -> Any:
         return json.loads((self.folder / ".laneway" / "up.json").read_text())
 
-    def laneway(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def laneway(self, *args: str, folder: str = ".") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "laneway", *args]
-        return subprocess.run(command, cwd=self.folder, env=self.env, text=True, capture_output=True, timeout=60)
+        return subprocess.run(
+            command, cwd=self.folder / folder, env=self.env, text=True, capture_output=True, timeout=60
+        )
 
 
 @pytest.fixture
@@ -76,7 +78,10 @@ def test_a_redis_that_is_killed_runs_again_with_its_tasks_and_the_folder_belongs
 ) -> None:
     one = up("--port", "0")
     one.until("worker ready")
-    second = one.laneway("up", "-f", str(_MANIFESTS), "--port", "0")
+    (one.folder / "other").mkdir()
+    second = one.laneway(
+        "up", "-f", str(_MANIFESTS), "--port", "0", "--data", str(one.folder / ".laneway" / "data"), folder="other"
+    )
     assert second.returncode == 2
     (line,) = second.stderr.splitlines()
     assert line.startswith("laneway up: ") and "belongs to another Laneway that is running" in line
@@ -95,6 +100,26 @@ def test_a_redis_that_is_killed_runs_again_with_its_tasks_and_the_folder_belongs
     assert one.process.wait(60) == 0
     assert "stopping: waiting for running tasks; Ctrl-C again stops now" in one.log.read_text()
     assert not (one.folder / ".laneway" / "up.json").exists()
+
+
+def test_a_second_up_in_one_folder_is_refused_whatever_its_data_and_the_first_stays_found(
+    up: Callable[..., Up], redis7_url: str
+) -> None:
+    one = up("--port", "0", "--redis", redis7_url)
+    one.until("worker ready")
+    told = one.said()
+    second = one.laneway("up", "-f", str(_MANIFESTS), "--port", "0", "--data", "elsewhere")
+    assert second.returncode == 2
+    (line,) = second.stderr.splitlines()
+    assert line.startswith(f"laneway up: another runs in this folder already (process {one.process.pid})")
+    assert one.said() == told
+    assert not (one.folder / "elsewhere").exists()
+    # A death of any kind frees the folder.
+    one.process.kill()
+    one.process.wait(60)
+    two = up("--port", "0", "--redis", redis7_url)
+    two.until("worker ready")
+    assert two.said()["pid"] == two.process.pid
 
 
 def test_a_port_in_use_is_told_in_one_line_before_anything_starts(up: Callable[..., Up]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +67,37 @@ def run_up(options: UpOptions) -> int:
             log_level=options.log_level,
         ),
     )
-    return run_role(lambda stop: _up(stack, options, stop))
+    try:
+        with _alone():
+            return run_role(lambda stop: _up(stack, options, stop))
+    except _AnotherRuns as error:
+        print(f"laneway up: {error}", file=sys.stderr)
+        return 2
+
+
+class _AnotherRuns(Exception):
+    """Another ``laneway up`` runs in this folder."""
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Holds this folder's state, which client commands find what runs by, so that no second ``laneway up`` replaces it.
+    (A lock ends with the process, however that dies; an id of a process in a file may be another's by then.)"""
+    STATE_FOLDER.mkdir(exist_ok=True)
+    with (STATE_FOLDER / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read().strip()
+            raise _AnotherRuns(
+                f"another runs in this folder already (process {pid or 'not known'}), whatever its --data: stop it, "
+                "or run this one in another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
 
 
 async def _up(stack: LocalStack, options: UpOptions, stop: Stop) -> int:
@@ -86,7 +119,6 @@ async def _up(stack: LocalStack, options: UpOptions, stop: Stop) -> int:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
     state = STATE_FOLDER / "up.json"
-    state.parent.mkdir(exist_ok=True)
     url = f"http://127.0.0.1:{stack.options.port}"
     written = state.with_suffix(".tmp")
     written.touch(mode=0o600)  # a URL may hold a password
