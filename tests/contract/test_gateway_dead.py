@@ -326,6 +326,9 @@ async def test_a_fresh_replay_begins_without_the_checkpoint_and_another_goes_on_
     [
         {},
         {"filter": {}},
+        {"filter": {"label": {}}},
+        {"filter": {"label": []}},
+        {"filter": {"state": "dead"}},
         {"all": False},
         {"all": True, "filter": {"type": "t"}},
         {"ids": ["0" * 23], "all": True},

@@ -63,6 +63,8 @@ def test_a_filter_is_read_from_its_parts(given: dict[str, Any], wanted: Filter) 
         ({"type": 7}, "type", "one or more names"),
         ({"tenant": [str(n) for n in range(101)]}, "tenant", "at most 100"),
         ({"label": "shop"}, "label", "name:value"),
+        ({"label": {}}, "label", "at least one label"),
+        ({"label": []}, "label", "at least one label"),
         ({"label": ":x"}, "label", "name:value"),
         ({"label": {"a": 1}}, "label", "name:value"),
         ({"label": 3}, "label", "name:value"),

@@ -18,7 +18,7 @@ from laneway.gateway.auth.identity import Identity, forbidden, identity_of
 from laneway.gateway.auth.permissions import Permission
 from laneway.gateway.bodies import FieldError, TaskId
 from laneway.gateway.endpoint import json_response
-from laneway.gateway.filtering import FilterBody, read_filter, read_position
+from laneway.gateway.filtering import FilterBody, read_filter, read_position, says_nothing
 from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.lists import MOST_IDS, read_ids
 from laneway.gateway.query import bad_form, read_form
@@ -167,7 +167,7 @@ class Tally:
 def _check(body: BulkBody) -> None:
     """Raises Problem invalid-request when it is not clear what is to be done, and to which tasks."""
     errors: list[FieldError] = []
-    named = body.filter is not None and body.filter != FilterBody()
+    named = body.filter is not None and not says_nothing(body.filter)
     if (body.ids is not None) + named + body.all != 1:
         message = 'say which tasks are meant by one of ids, a filter that says something, and "all": true'
         errors.append(FieldError("filter", message))

@@ -27,10 +27,9 @@ from laneway.gateway.dead_bodies import (
     RefusedBody,
     ReplayAnswer,
     ReplayBody,
-    fields_of,
 )
 from laneway.gateway.endpoint import json_response
-from laneway.gateway.filtering import read_filter, read_position
+from laneway.gateway.filtering import read_filter, read_position, says_nothing
 from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.lists import read_ids
 from laneway.gateway.problems import Problem
@@ -121,10 +120,15 @@ def _check(form: ChosenBody) -> None:
         raise bad_form(
             [FieldError("", "say which dead letters: give ids, or a filter, or all: true; one of the three")]
         )
-    if form.filter is not None and not any(value is not None for value in fields_of(form.filter).values()):
+    if form.filter is not None and form.filter.fingerprint is None and _every(form.filter):
         raise bad_form([FieldError("filter", "the filter means every dead letter: say so with all: true")])
     if form.ids is not None and (form.cursor is not None or form.limit is not None):
         raise bad_form([FieldError("ids", "cursor and limit go with a filter or all, not with ids")])
+
+
+def _every(given: DeadFilterBody) -> bool:
+    """Whether a filter lets every dead letter through. (That they are to be dead says nothing here.)"""
+    return says_nothing(msgspec.structs.replace(given, state=None))
 
 
 async def _by_id(

@@ -84,8 +84,8 @@ _State = Annotated[str, _told(pattern=rf"^({_STATE})(,({_STATE}))*$")]
 _States = Annotated[list[Annotated[str, _told(enum=_LABELS)]], _told(**_ITEMS)]
 _Tenants = Annotated[list[str], _told(**_ITEMS)]
 _Label = Annotated[str, _told(pattern="^[^:]+:")]
-_Labels = Annotated[list[_Label], _told(maxItems=MOST_VALUES)]
-_LabelMap = Annotated[dict[_Name, str], _told(maxProperties=MOST_VALUES)]
+_Labels = Annotated[list[_Label], _told(**_ITEMS)]
+_LabelMap = Annotated[dict[_Name, str], _told(minProperties=1, maxProperties=MOST_VALUES)]
 _NAMES = Meta(description=f"a list of at most {MOST_VALUES} names, or a text of names with commas between")
 
 
@@ -115,6 +115,16 @@ class FilterBody(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fi
     q: Annotated[str, _id_prefix()] | None = None
 
 
+def says_nothing(given: FilterBody) -> bool:
+    """Whether a filter lets every task through, however it is written: what it means is looked at, not its fields.
+
+    Raises:
+        Problem: invalid-request, with each wrong field.
+    """
+    wanted = _parsed(given)
+    return wanted.empty or wanted == Filter(states=LIST_ORDER)
+
+
 _FIELDS = {field.name: field.encode_name for field in msgspec.structs.fields(FilterQuery)}
 
 
@@ -124,15 +134,25 @@ def read_filter(given: FilterQuery | FilterBody, config: QueueConfig, identity: 
     Raises:
         Problem: invalid-query, or invalid-request for one that came as JSON, with each wrong field.
     """
-    parts = {encoded: getattr(given, name) for name, encoded in _FIELDS.items()}
+    wanted = _parsed(given)
     try:
-        wanted = parse_filter(parts)
         check_lanes(wanted, config)
     except InvalidFilter as error:
-        if isinstance(given, FilterQuery):
-            raise bad_query([FieldError(name, message) for name, message in error.errors]) from None
-        raise bad_form([FieldError(f"filter.{name}", message) for name, message in error.errors]) from None
+        raise _refused(given, error) from None
     return within_tenants(wanted, identity.tenants)
+
+
+def _parsed(given: FilterQuery | FilterBody) -> Filter:
+    try:
+        return parse_filter({encoded: getattr(given, name) for name, encoded in _FIELDS.items()})
+    except InvalidFilter as error:
+        raise _refused(given, error) from None
+
+
+def _refused(given: FilterQuery | FilterBody, error: InvalidFilter) -> Problem:
+    if isinstance(given, FilterQuery):
+        return bad_query([FieldError(name, message) for name, message in error.errors])
+    return bad_form([FieldError(f"filter.{name}", message) for name, message in error.errors])
 
 
 def read_sort(text: str, wanted: Filter) -> Sort:

@@ -114,6 +114,9 @@ class _Reader:
         else:
             texts = given if isinstance(given, list | tuple) else [given]
             pairs = [text.split(":", 1) if isinstance(text, str) else () for text in texts]
+        if not pairs:  # (as a condition it would be none at all, and let every task through)
+            self.wrong("label", "label must name at least one label: leave it out where none is asked for")
+            return ()
         for pair in pairs:
             if len(pair) != 2 or not all(isinstance(part, str) for part in pair) or not pair[0]:
                 self.wrong("label", "label must be name:value, once for each label that a task must have")
