@@ -286,6 +286,25 @@ async def test_an_id_or_key_of_another_tenants_task_tells_nothing_of_it(store: R
         assert (await client.get(f"{TASKS}/{first['id']}", headers=bearer(mine))).json()["state"] == "queued"
 
 
+async def test_tracebacks_cannot_be_searched_by_who_may_not_see_them(store: RedisStore, tmp_path: Path) -> None:
+    theirs = await tasks_of_acme(store)
+    keys = keys_of_roles(tmp_path / "keys.yaml")
+    lists = (f"{TASKS}?error=", "/api/v1/queues/mail/dead?error=", "/api/v1/queues/mail/dead/groups?error=")
+    async with guarded(store, {"keys": {"path": str(tmp_path / "keys.yaml")}}) as (client, _):
+
+        async def found(role: str, address: str, text: str) -> int:
+            got = await client.get(address + text, headers=bearer(keys[role]))
+            assert got.status_code == 200, got.text
+            return len(got.json()["items" if "items" in got.json() else "groups"])
+
+        for address in lists:
+            for text in ("secret-words", "Secret-Wor"):
+                assert await found("viewer", address, text) == 0, address
+                assert await found("operator", address, text) == 1, address
+            assert await found("viewer", address, "valueerror: secret-e") == 1, address
+    assert (await store.get([id_bytes(theirs.tasks["dead"])]))[0] is not None
+
+
 async def test_numbers_over_all_tenants_are_for_credentials_that_see_all(store: RedisStore, tmp_path: Path) -> None:
     bound, a = mint("bound", "admin", tenants=["acme"])
     write_keys(tmp_path / "keys.json", [a])

@@ -22,6 +22,7 @@ from laneway.policy.filters import (
     parse_filter,
     with_states,
     within_tenants,
+    without_tracebacks,
 )
 from laneway.policy.listing import begin_of, cursor_text, read_cursor, rest_of, sort_of, stretches
 from laneway.ports.browse import LIST_ORDER, Filter, Position, Sort
@@ -189,6 +190,16 @@ def test_the_word_looked_for_first_stands_in_every_error_that_matches() -> None:
             text = whole[first:last]
             assert error_has(text.upper(), error)
             assert error_word(text) in stored
+
+
+def test_a_search_without_tracebacks_finds_kinds_and_messages_alone() -> None:
+    error = AttemptError("ValueError", "Boom at Sea", traceback="Traceback\n  password = hunter2\nValueError: Boom")
+    for text in ("valueerror: boom", "AT SEA", "boom at sea"):
+        assert error_has(text, error, False)
+    for text in ("hunter2", "traceback", "sea\ntrace", "sea\n", "Pass"):
+        assert error_has(text, error) and not error_has(text, error, False)
+    assert without_tracebacks(Filter(error="x")) == Filter(error="x", tracebacks=False)
+    assert without_tracebacks(Filter(types=("a",))) == Filter(types=("a",))
 
 
 def test_the_bytes_of_an_id_prefix_begin_every_id_that_has_it() -> None:

@@ -13,7 +13,15 @@ from laneway.gateway.problems import Problem
 from laneway.gateway.query import bad_form, bad_query
 from laneway.kit.ids import ID_CHARS
 from laneway.model.config import QueueConfig
-from laneway.policy.filters import MOST_ERROR, MOST_VALUES, InvalidFilter, check_lanes, parse_filter, within_tenants
+from laneway.policy.filters import (
+    MOST_ERROR,
+    MOST_VALUES,
+    InvalidFilter,
+    check_lanes,
+    parse_filter,
+    within_tenants,
+    without_tracebacks,
+)
 from laneway.policy.listing import read_cursor, sort_of
 from laneway.ports.browse import LIST_ORDER, Filter, Position, Sort
 
@@ -129,7 +137,7 @@ _FIELDS = {field.name: field.encode_name for field in msgspec.structs.fields(Fil
 
 
 def read_filter(given: FilterQuery | FilterBody, config: QueueConfig, identity: Identity) -> Filter:
-    """The filter, among the tasks that ``identity`` may see.
+    """The filter, among the tasks that ``identity`` may see, and in what it may see of them.
 
     Raises:
         Problem: invalid-query, or invalid-request for one that came as JSON, with each wrong field.
@@ -139,6 +147,8 @@ def read_filter(given: FilterQuery | FilterBody, config: QueueConfig, identity: 
         check_lanes(wanted, config)
     except InvalidFilter as error:
         raise _refused(given, error) from None
+    if not identity.payloads:
+        wanted = without_tracebacks(wanted)
     return within_tenants(wanted, identity.tenants)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from laneway.kit.ids import ID_BYTES, ID_CHARS, id_text
 from laneway.model.config import QueueConfig
 from laneway.model.record import AttemptError
@@ -169,6 +171,11 @@ def within_tenants(wanted: Filter, tenants: frozenset[str] | None) -> Filter:
     )
 
 
+def without_tracebacks(wanted: Filter) -> Filter:
+    """The filter for one who may not see tracebacks: a search in them would give them away, letter by letter."""
+    return msgspec.structs.replace(wanted, tracebacks=False) if wanted.error else wanted
+
+
 def with_states(wanted: Filter, states: frozenset[State]) -> Filter | None:
     """The filter among ``states`` alone; None when it names states and none of these."""
     kept = tuple(s for s in LIST_ORDER if s in states and (not wanted.states or s in wanted.states))
@@ -193,23 +200,26 @@ def matches(wanted: Filter, row: TaskRow, config: QueueConfig) -> bool:
     labels = body.labels or {}
     if any(labels.get(name) != value for name, value in wanted.labels):
         return False
-    if not _within(made, wanted.created_from, wanted.created_to):
+    if not _within(made, wanted.created_from, wanted.created_to) or not _within(row.since_ms, None, wanted.since_to):
         return False
     timed = wanted.ended_from is not None or wanted.ended_to is not None
     if timed and not (row.state.final and _within(row.ended_ms, wanted.ended_from, wanted.ended_to)):
         return False
     if wanted.id_prefix and not id_text(row.id).startswith(wanted.id_prefix):
         return False
-    return not wanted.error or any(error_has(wanted.error, error) for error in row.errors)
+    return not wanted.error or any(error_has(wanted.error, error, wanted.tracebacks) for error in row.errors)
 
 
 def _within(at: int, first: int | None, last: int | None) -> bool:
     return (first is None or at >= first) and (last is None or at < last)
 
 
-def error_has(text: str, error: AttemptError) -> bool:
-    """Whether an error has this text, in upper or lower case, as ``kind: message`` or in its traceback."""
-    whole = f"{error.kind}: {error.message}\n{error.traceback}"
+def error_has(text: str, error: AttemptError, tracebacks: bool = True) -> bool:
+    """Whether an error has this text, in upper or lower case, as ``kind: message`` or (with ``tracebacks``) in its
+    traceback."""
+    whole = f"{error.kind}: {error.message}"
+    if tracebacks:
+        whole += f"\n{error.traceback}"
     if text.isascii():
         return text.encode().lower() in whole.encode().lower()
     return text.casefold() in whole.casefold()

@@ -44,7 +44,8 @@ class Sort(StrEnum):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which tasks are meant: all that is said must hold. ``states`` empty: any; ``lanes``, ``types`` and ``tenants``
     None: any, else one of these (so an empty one means no task). Times are in ms since 1970: from the first on, and
-    before the second. ``error`` is a text in one of the task's errors; ``id_prefix`` how its id begins, as text."""
+    before the second; ``since_to`` bounds when a task came into the state that it is in. ``error`` is a text in one of the task's errors (in their
+    tracebacks only with ``tracebacks``); ``id_prefix`` how its id begins, as text."""
 
     states: tuple[State, ...] = ()
     lanes: tuple[str, ...] | None = None
@@ -55,7 +56,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     created_to: int | None = None
     ended_from: int | None = None
     ended_to: int | None = None
+    since_to: int | None = None
     error: str = ""
+    tracebacks: bool = True
     id_prefix: str = ""
 
     @property
@@ -94,6 +97,11 @@ class TaskRow(msgspec.Struct):
     def priority(self) -> int:
         """The priority it has now."""
         return priority_of(self.envelope, self.record)
+
+    @property
+    def since_ms(self) -> int:
+        """When it came into its state, in ms since 1970. (Without a record it is as it was submitted.)"""
+        return self.record.since_ms if self.record else self.envelope.submitted_ms
 
     @property
     def ended_ms(self) -> int:
