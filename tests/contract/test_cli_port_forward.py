@@ -54,7 +54,11 @@ class Cluster:
 
     def gone(self) -> bool:
         """Whether the kubectl that was started has ended."""
-        return not psutil.pid_exists(int(self.pid_file.read_text()))
+        try:
+            # (where nobody buries orphans, a dead one stays as a zombie)
+            return psutil.Process(int(self.pid_file.read_text())).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
 
 
 @pytest.fixture
@@ -135,7 +139,11 @@ def test_a_kubectl_that_ends_is_started_again(cluster: Cluster) -> None:
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL],
+    ids=["Ctrl-C", "SIGTERM", "terminal closed", "SIGQUIT", "SIGKILL"],
+)
 def test_kubectl_ends_however_the_command_does(cluster: Cluster, number: signal.Signals) -> None:
     process = cluster.start("stats", "--watch", "--json", "--port-forward", "shop/laneway-orders")
     try:

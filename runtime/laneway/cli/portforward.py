@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ _FORM = re.compile(
     r"(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(?P<service>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)"
     r"(:(?P<port>\d{1,5}|[a-z0-9-]{1,15}))?"
 )
+#: Has the kernel end what it becomes when we end, however that is (1: PR_SET_PDEATHSIG); unless we have ended already.
+#: It is a program between us and kubectl, since what runs between fork and exec may meet a lock that a thread held.
+_BOUND_TO_US = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15, 0, 0, 0); "
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
+)
+#: What ends us with the terminal, or when asked to. A signal that ends us at once would leave kubectl to others.
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
 #: The port of a gateway's Service.
 DEFAULT_PORT = "80"
 
@@ -65,30 +74,36 @@ async def forwarded(to: Service, kube_context: str | None = None) -> AsyncIterat
     command += ["port-forward", "--namespace", to.namespace, "--address", "127.0.0.1", f"service/{to.service}"]
     forward = _Forward(command, to)
     loop, us = asyncio.get_running_loop(), asyncio.current_task()
-    told = asyncio.Event()
+    told: list[signal.Signals] = []
 
-    def terminated() -> None:
-        told.set()
-        assert us is not None
-        us.cancel()
+    def terminated(number: signal.Signals) -> None:
+        # (a closing terminal's comes twice: of the kernel and of the shell)
+        if not told:
+            assert us is not None
+            us.cancel()
+        told.append(number)
 
-    # A signal that ends us at once would leave kubectl behind.
-    loop.add_signal_handler(signal.SIGTERM, terminated)
+    # (nohup has SIGHUP ignored)
+    numbers = [number for number in _ENDS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in numbers:
+        loop.add_signal_handler(number, terminated, number)
     keeper: asyncio.Task[None] | None = None
     try:
         port = await forward.start()
         keeper = asyncio.create_task(forward.keep())
         yield f"http://127.0.0.1:{port}"
     except asyncio.CancelledError:
-        if told.is_set():
-            raise SystemExit(128 + signal.SIGTERM) from None
+        if told:
+            raise SystemExit(128 + told[0]) from None
         raise
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        told.append(signal.SIGTERM)  # it ends anyway: nothing is to be cancelled any more
         if keeper is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
         await forward.end()
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 class _Forward:
@@ -110,7 +125,7 @@ class _Forward:
         """
         # A session of its own: Ctrl-C is for us alone, and we end it when we are done with it.
         process = self._process = await asyncio.create_subprocess_exec(
-            *self._command, f"{self._local}:{self._to.port}",
+            *_bound(self._command), f"{self._local}:{self._to.port}",
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
@@ -156,6 +171,13 @@ class _Forward:
         for listener in self._listeners:
             listener.cancel()
         await asyncio.gather(*self._listeners, return_exceptions=True)
+
+
+def _bound(command: list[str]) -> list[str]:
+    """The command, ending with this process at the latest where the system has a way."""
+    if sys.platform != "linux" or not sys.executable:
+        return command
+    return [sys.executable, "-I", "-S", "-c", _BOUND_TO_US, str(os.getpid()), *command]
 
 
 def _last(said: list[bytes]) -> str:
