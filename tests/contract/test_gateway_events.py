@@ -7,10 +7,12 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
+from tests.contract.credentials import bearer, keys_of_roles
 from tests.contract.gateways import TASKS, asgi, eventually, metric, open_store, run_one, served
 from tests.contract.streams import EVENTS, JSON, SSE, poll, stream, submit
 
@@ -20,11 +22,13 @@ from laneway.adapters.kafka.log import KafkaEventLog
 from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.log import StreamEventLog
 from laneway.gateway.app import build_app
+from laneway.gateway.auth.access import Access
 from laneway.gateway.event_filter import EventFilter, TenantIndex
 from laneway.gateway.follower import Follower
 from laneway.gateway.limits import GatewayLimits
 from laneway.gateway.server import HttpServer
 from laneway.gateway.stream import Gap, Listener
+from laneway.model.auth import AuthSettings
 from laneway.model.events import EVENT_SCHEMA, GAP, START, Event, EventTasks
 from laneway.model.topics import Topics
 from laneway.ports.store import TaskView
@@ -229,6 +233,48 @@ async def test_there_is_a_bound_on_streams(store: RedisStore, relay: Relay) -> N
 
         await eventually(free)
         assert (await client.head(EVENTS, headers=SSE)).headers["content-type"].startswith("text/event-stream")
+
+
+async def test_one_address_takes_no_more_than_its_share_of_the_streams(store: RedisStore, relay: Relay) -> None:
+    async with served(store, limits=GatewayLimits(max_streams=9, max_streams_each=2)) as client:
+        async with stream(client) as one, stream(client):
+            await one.next(stats=True)
+            for headers, query in ((SSE, {}), (JSON, {"wait": 1})):
+                answer = await client.get(EVENTS, headers=headers, params=query)
+                assert (answer.status_code, answer.json()["type"]) == (429, "urn:laneway:problem:too-many-streams")
+                assert answer.headers["retry-after"] == "5" and answer.json()["limit"] == 2
+            await poll(client)  # one that does not wait needs no place
+
+        async def free() -> bool:
+            return (await client.get(EVENTS, headers=JSON, params={"wait": 0.01})).status_code == 200
+
+        await eventually(free)
+
+
+async def test_a_credential_with_all_its_streams_leaves_room_for_others(
+    store: RedisStore, relay: Relay, tmp_path: Path
+) -> None:
+    keys = keys_of_roles(tmp_path / "keys.yaml")
+    access = Access(AuthSettings.model_validate({"keys": {"path": str(tmp_path / "keys.yaml")}}))
+    await access.start()
+    try:
+        async with served(store, access=access, limits=GatewayLimits(max_streams=4, max_streams_each=2)) as client:
+            viewer, admin = bearer(keys["viewer"]), bearer(keys["admin"])
+            async with stream(client, viewer), stream(client, viewer):
+                answer = await client.get(EVENTS, headers=SSE | viewer)
+                assert (answer.status_code, answer.json()["type"]) == (429, "urn:laneway:problem:too-many-streams")
+                async with stream(client, admin) as theirs:
+                    assert await theirs.next(stats=True)
+    finally:
+        await access.stop()
+
+
+async def test_a_place_is_taken_before_a_stream_begins_and_given_back_once(store: RedisStore) -> None:
+    """A hundred that come at once can't all pass a bound that counts only those which have begun."""
+    async with asgi(store, limits=GatewayLimits(max_streams=9, max_streams_each=2)) as client:
+        answers = await asyncio.gather(*(client.get(EVENTS, headers=JSON, params={"wait": 0.3}) for _ in range(5)))
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429]
+        assert (await client.get(EVENTS, headers=JSON, params={"wait": 0.01})).status_code == 200
 
 
 async def test_a_server_that_stops_ends_its_streams_and_polls_in_order(store: RedisStore, relay: Relay) -> None:

@@ -113,7 +113,9 @@ class Gateway:
         registry.register(predicted := EtaCollector())
         predicted.queues |= {name: front.etas for name, front in self.fronts.items()}
         registry.register(streams := EventMetrics())
-        self.events = EventRoutes(self.fronts, limits, feeds or {}, streams)
+        self.events = EventRoutes(
+            self.fronts, limits, feeds or {}, streams, access.addresses if access is not None else None
+        )
 
     async def start(self) -> None:
         """Begins to watch the queues."""

@@ -15,9 +15,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from laneway.gateway.addressed import front_of
+from laneway.gateway.auth.address import Addresses
 from laneway.gateway.auth.identity import identity_of, require_unbound
 from laneway.gateway.bodies import FieldError
 from laneway.gateway.endpoint import json_response
@@ -25,7 +26,7 @@ from laneway.gateway.event_filter import EventFilter, TenantIndex
 from laneway.gateway.follower import Follower
 from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.limits import GatewayLimits
-from laneway.gateway.problems import later
+from laneway.gateway.places import StreamPlaces
 from laneway.gateway.query import bad_query, read_query
 from laneway.gateway.routing import QUEUE, Content, Doc, Header, Row
 from laneway.gateway.server import ENDING, Ending
@@ -76,6 +77,7 @@ _EVENTS = Doc(
     "events",
     "What happens to tasks: a stream, or with Accept: application/json a long-poll",
     {200: Content("text/event-stream", {"type": "string"}, EventsAnswer)},
+    ("too-many-streams",),
     query=EventsQuery,
     headers=(
         Header("Last-Event-ID", "the position to go on after, the same as `after`", {"type": "string"}),
@@ -93,11 +95,6 @@ class EventMetrics(Collector):
         self._open: dict[str, set[Listener]] = {}
         self._sent: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
-
-    @property
-    def open(self) -> int:
-        """How many are open, of all queues."""
-        return sum(map(len, self._open.values()))
 
     @contextmanager
     def counted(self, queue: str, listener: Listener) -> Iterator[None]:
@@ -133,11 +130,13 @@ class EventRoutes:
         limits: GatewayLimits,
         feeds: Mapping[str, EventFeed],
         metrics: EventMetrics,
+        addresses: Addresses | None = None,
     ) -> None:
         self._fronts = fronts
         self._limits = limits
         self._metrics = metrics
         self._feeds = feeds
+        self._places = StreamPlaces(limits.max_streams, limits.max_streams_each, addresses or Addresses())
         self._followers = {name: Follower(name, partial(self._feed, name)) for name in fronts}
         self._indexes = {name: TenantIndex(partial(_views, front)) for name, front in fronts.items()}
 
@@ -163,11 +162,14 @@ class EventRoutes:
             self._followers[front.name], _filter(query), _after(request, query), identity.tenants,
             self._indexes[front.name],
         )  # fmt: skip
-        if self._metrics.open >= self._limits.max_streams:
-            raise later("unavailable", f"{self._limits.max_streams} streams of events are open here already", 5.0)
         front.check_reachable()
         if _wants_json(request):
-            return await self._poll(request, front, listener, query)
+            # (One that does not wait is a request like others, and needs no place.)
+            give_back = self._places.take(request) if query.wait > 0 else _silent
+            try:
+                return await self._poll(request, front, listener, query)
+            finally:
+                give_back()
         wants_numbers = not identity.bound if query.stats is None else bool(query.stats)
         if wants_numbers:
             require_unbound(request)
@@ -211,13 +213,15 @@ class EventRoutes:
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
         follower = listener.follower
-        async with follower.listening(_silent, self._limits.deadline):
-            pass  # a log that can't be read is told as a problem, not as a stream that ends
-        return EventStream(
-            self._chunks(front, listener, wants_numbers, _ending(request)),
-            headers=headers,
-            media_type="text/event-stream",
-        )
+        give_back = self._places.take(request)
+        try:
+            async with follower.listening(_silent, self._limits.deadline):
+                pass  # a log that can't be read is told as a problem, not as a stream that ends
+        except BaseException:
+            give_back()
+            raise
+        chunks = self._chunks(front, listener, wants_numbers, _ending(request))
+        return EventStream(chunks, give_back, headers)
 
     async def _chunks(
         self, front: QueueFront, listener: Listener, wants_numbers: bool, ending: Ending
@@ -235,7 +239,21 @@ class EventRoutes:
 
 
 class EventStream(StreamingResponse):
-    """A stream whose source ends with it, also when the client leaves in the middle of a write."""
+    """A stream whose source ends with it, also when the client leaves in the middle of a write; its place is given
+    back then."""
+
+    def __init__(
+        self, chunks: AsyncGenerator[bytes, None], give_back: Callable[[], None], headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(chunks, headers=headers, media_type="text/event-stream")
+        self._give_back = give_back
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers with it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._give_back()
 
     async def stream_response(self, send: Send) -> None:
         """Sends it all."""
@@ -262,7 +280,7 @@ async def _views(front: QueueFront, ids: Sequence[bytes]) -> Sequence[TaskView |
 
 
 def _silent() -> None:
-    """Rings nothing."""
+    """Rings nothing, and gives nothing back."""
 
 
 def _ending(request: Request) -> Ending:

@@ -20,4 +20,6 @@ class GatewayLimits:
     deadline: float = 5.0
     """Seconds until a request is answered with 503 or 504 though Redis has not answered."""
     max_streams: int = 500
-    """Streams of events, and long-polls for them, that are open at once (503 above)."""
+    """Streams of events, and long-polls for them that wait, that are open at once (503 above)."""
+    max_streams_each: int = 100
+    """Those of one credential; of one address, where nobody is asked for a credential (429 above)."""

@@ -141,6 +141,12 @@ _TYPES = (
         "Too many invalid credentials from this address",
         "Try again after `retryAfterMs`, with a valid credential.",
     ),
+    ProblemType(
+        "too-many-streams",
+        429,
+        "As many streams of events are open as one may have",
+        "Close some of the `limit` that this credential (or address) has open, or try again after `retryAfterMs`.",
+    ),
     ProblemType("internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."),
     ProblemType("queue-full", 503, "The queue is full", _AGAIN),
     ProblemType("unavailable", 503, "The queue can't be reached now", _AGAIN),
