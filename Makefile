@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.laneway-setup
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS   ?=
-JOBS   ?= 2
+JOBS   ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check crds bench bench-peers parts-up parts-down images bench-operator e2e dashboard
@@ -22,7 +22,7 @@ demo: $(STAMP)  ## run the main job on this machine: a burst and real work, chec
 up: $(STAMP)  ## run the quick start's queue on this machine until Ctrl-C
 	$(BIN)/laneway up -f examples/quickstart $(ARGS)
 
-test: $(STAMP)  ## run the tests on real servers, JOBS=2 files at a time; ARGS="-k name" chooses
+test: $(STAMP)  ## run the tests on real servers, JOBS=3 files at a time; ARGS="-k name" chooses
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## run the gates: format, lint, types, import layers, Lua headers, CRDs

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.secured import KAFKA_USERS, allow, kafka_acls, redis_user
+from tests.shares import Shares, folder_of, place
 
 from servers.certificates import Authority
 from servers.kafka import KafkaServer
@@ -43,12 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
 _TIMED = ("contract", "flow", "operator", "chart", "e2e", "browser")
 
 
-#: What takes longest comes first, so that at the end of a run no process waits for another's last minutes.
-_ORDER = ("flow", "operator", "browser", "contract", "chart", "model", "typing", "docs")
-
-
-def _folder(item: pytest.Item) -> str:
-    return os.path.relpath(item.path, Path(__file__).parent).partition(os.sep)[0]
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares | None:
+    """`-n 3 --dist loadfile` shares the tests out as said in `shares`."""
+    return Shares(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,10 +56,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     In CI, what drives real servers is tried once more when it fails: the summary lists it as RERUN, which is a
     defect to mend as any other, but no reason to throw a whole run away. Pure tests get one chance.
     """
-    items.sort(key=lambda item: _ORDER.index(_folder(item)) if _folder(item) in _ORDER else len(_ORDER))
+    items.sort(key=place)
     if os.environ.get("CI"):
         for item in items:
-            if _folder(item) in _TIMED:
+            if folder_of(item) in _TIMED:
                 item.add_marker(pytest.mark.flaky(reruns=1))
 
 
