@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from laneway import App, Backoff, Context, Snooze, State
+from laneway.execute.task_logs import line_of
 from laneway.kit.ids import id_bytes
+from laneway.kit.logs import formatter
 from laneway.testing import TestQueue
 
 EXACT = Backoff(base=60.0, jitter=0.0)
@@ -94,6 +98,69 @@ async def test_a_replayed_task_goes_on_too_and_what_is_purged_is_gone(app: App) 
         assert await queue.store.purge([id_bytes(handle.id)]) == 1
         (task,) = queue.submitted()
         assert (task.state, task.saved, task.logs) == (None, None, [])
+
+
+class _Silent:
+    """A value that can't be shown in the way ``fails`` names."""
+
+    def __init__(self, *fails: str) -> None:
+        self._fails = fails
+
+    def __repr__(self) -> str:
+        if "repr" in self._fails:
+            raise ValueError("no connection")
+        return "silent"
+
+    def __str__(self) -> str:
+        if "str" in self._fails:
+            raise ValueError("no connection")
+        return "silent"
+
+
+async def test_a_value_that_can_not_be_shown_fails_no_handler_that_logs_it() -> None:
+    app = App("silent")
+
+    @app.task
+    async def tells(ctx: Context) -> str:
+        ctx.log.info("read", r=_Silent("repr", "str"), n=1)
+        ctx.log.info("read", r=_Silent("repr"))
+        ctx.log.info("read", r=[_Silent("repr")], n={"a": 1})
+        ctx.log.info(_Silent("str"))  # type: ignore[arg-type]
+        return "done"
+
+    output = logging.StreamHandler(io.StringIO())
+    output.setFormatter(formatter("json"))
+    logger = logging.getLogger("laneway.task.tells")
+    logger.addHandler(output)
+    logger.setLevel("INFO")
+    try:
+        async with TestQueue(app) as queue:
+            handle = await app.submit(app.call("tells"))
+            await queue.drain()
+            assert await handle.result() == "done"
+            (task,) = queue.submitted()
+    finally:
+        logger.removeHandler(output)
+        logger.setLevel("NOTSET")
+    assert [line.message for line in task.logs] == [
+        "read r=<unprintable _Silent> n=1",
+        "read r=silent",
+        "read r=<unprintable list> n={'a': 1}",
+        "<unprintable _Silent>",
+    ]
+    lines = [json.loads(line) for line in output.stream.getvalue().splitlines()]
+    assert [(line["event"], line.get("r"), line.get("n")) for line in lines] == [
+        ("read", "<unprintable _Silent>", 1),
+        ("read", "<unprintable _Silent>", None),
+        ("read", "<unprintable list>", {"a": 1}),
+        ("<unprintable _Silent>", None, None),
+    ]
+
+
+def test_a_line_of_the_standard_library_whose_arguments_can_not_be_shown_is_kept() -> None:
+    for message, args in (("read %s", (_Silent("str"),)), ("read %s %s", (1,))):
+        record = logging.LogRecord("shop", logging.INFO, "shop.py", 1, message, args, None)
+        assert line_of(record) == f"{message} <unprintable arguments>"
 
 
 def test_without_an_event_loop_it_is_the_same(app: App) -> None:

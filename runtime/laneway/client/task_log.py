@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from laneway.kit.ids import id_text
-from laneway.kit.logs import Kept
+from laneway.kit.logs import Kept, printed, unprintable
 from laneway.model.context import ContextData
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -49,12 +49,23 @@ class TaskLog:
 
     def _write(self, level: str, message: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
         data = self._data
-        text = " ".join([str(message), *(f"{name}={value}" for name, value in fields.items())])
+        said = printed(message)
+        text = " ".join([said, *(f"{name}={printed(value)}" for name, value in fields.items())])
         if data.notes is not None:
             whole = f"{text}\n{traceback.format_exc()[-_TRACEBACK:]}" if exc_info else text
             data.notes.line(level, whole)
         logger = logging.getLogger(f"laneway.task.{data.type}")
         number = _LEVELS[level]
         if logger.isEnabledFor(number):
-            event = Kept({"event": str(message), "task": id_text(data.id), "attempt": data.attempt, **fields})
+            # (a field may have a text and still no form for the worker's log, which shows some by their repr)
+            shown = {name: value if _has_repr(value) else unprintable(value) for name, value in fields.items()}
+            event = Kept({"event": said, "task": id_text(data.id), "attempt": data.attempt, **shown})
             logger.log(number, "%s", text, exc_info=exc_info, extra={"laneway": event})
+
+
+def _has_repr(value: object) -> bool:
+    try:
+        repr(value)
+    except Exception:
+        return False
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from laneway.kit.logs import Kept, Scope, current_scope
+from laneway.kit.logs import Kept, Scope, current_scope, printed
 
 _OWN, _OF_TASKS = "laneway.", "laneway.task."
 #: Characters of a traceback that are kept with its line: its end says what was wrong.
@@ -53,7 +53,10 @@ class TaskLogHandler(logging.Handler):
 
 def line_of(record: logging.LogRecord) -> str:
     """What a record says, with the end of its traceback."""
-    text = record.getMessage()
+    try:
+        text = record.getMessage()
+    except Exception:  # arguments that have no text, or do not fit
+        text = f"{printed(record.msg)} <unprintable arguments>"
     if record.exc_info and record.exc_info[1] is not None:
         text = f"{text}\n{_format(record.exc_info)[-_TRACEBACK:]}"
     return text

@@ -31,6 +31,19 @@ class Kept(dict[str, Any]):
     """The fields of a line that the log of its task has already: whoever keeps lines of tasks passes it over."""
 
 
+def printed(value: object) -> str:
+    """The value's text. A value whose own code for that raises is shown as such: logging fails nobody."""
+    try:
+        return str(value)
+    except Exception:
+        return unprintable(value)
+
+
+def unprintable(value: object) -> str:
+    """What stands for a value that has no text."""
+    return f"<unprintable {type(value).__name__}>"
+
+
 class TaskScope(NamedTuple):
     """What the lines logged now are about: a task (text id), its attempt (from 1) and its W3C trace id."""
 
