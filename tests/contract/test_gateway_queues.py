@@ -206,7 +206,8 @@ async def test_the_history_of_a_task_that_failed_and_then_died(client: httpx.Asy
     ]  # fmt: skip
     assert task["history"][-1]["what"] == "dead"
     assert task["history"][-1]["at"] == task["endedAt"] == task["stateSince"]
-    assert [event["at"] for event in task["history"]] == sorted(event["at"] for event in task["history"])
+    # (The errors' times are made up: by the clock of a worker, they need not fit those of Redis.)
+    assert [event["what"] for event in task["history"]] == ["submitted", "failed", "started", "failed", "dead"]
 
 
 async def _promoted(store: RedisStore) -> bool:

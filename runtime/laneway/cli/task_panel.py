@@ -9,7 +9,7 @@ from laneway.cli.output import ago, clock, print_drawn, safe, span
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from laneway.client.http_answers import AttemptError, Moment, TaskDetail
+    from laneway.client.http_answers import AttemptError, Moment, TaskDetail, Waits
 
 STYLES = {
     "queued": "cyan",
@@ -60,7 +60,7 @@ def _facts(task: TaskDetail) -> RenderableType:
     if task.ended_at and task.ended_at != task.state_since:
         rows.append(("ended", f"{clock(task.ended_at)} ({ago(task.ended_at)})"))
     if task.waits is not None:
-        rows.append(("waited, ran", f"{span(task.waits.wait_seconds)}, {span(task.waits.run_seconds)}"))
+        rows.append(("waited, ran", _waits(task.waits)))
     if task.fingerprint:
         rows.append(("group", task.fingerprint + (f", raised in {task.frame}" if task.frame else "")))
     if task.worker:
@@ -98,7 +98,12 @@ def _facts(task: TaskDetail) -> RenderableType:
 def _moment(moment: Moment) -> str:
     attempt = f" (attempt {moment.attempt})" if moment.attempt else ""
     detail = f": {' '.join(moment.detail.split())}" if moment.detail else ""
-    return safe(f"{clock(moment.at)} {moment.what}{attempt}{detail}")
+    return safe(f"{clock(moment.at):<29} {moment.what}{attempt}{detail}")
+
+
+def _waits(waits: Waits) -> str:
+    waited = "not known (it was replayed)" if waits.wait_seconds is None else span(waits.wait_seconds)
+    return f"{waited}, {span(waits.run_seconds)}"
 
 
 def _attempts(task: TaskDetail) -> str:
