@@ -44,8 +44,8 @@ class Sort(StrEnum):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which tasks are meant: all that is said must hold. ``states`` empty: any; ``lanes``, ``types`` and ``tenants``
     None: any, else one of these (so an empty one means no task). Times are in ms since 1970: from the first on, and
-    before the second; ``since_to`` bounds when a task came into the state that it is in. ``error`` is a text in one of the task's errors (in their
-    tracebacks only with ``tracebacks``); ``id_prefix`` how its id begins, as text."""
+    before the second; ``since_to`` bounds when a task came into the state that it is in. ``error`` is a text in one of
+    the task's errors (in their tracebacks only with ``tracebacks``); ``id_prefix`` how its id begins, as text."""
 
     states: tuple[State, ...] = ()
     lanes: tuple[str, ...] | None = None
