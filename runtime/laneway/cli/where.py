@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
@@ -13,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from laneway.cli.options import DEFAULT_REDIS, cluster_option
 from laneway.cli.params import NAME, REDIS_URL, SERVICE, URL
+from laneway.errors import ConfigError
 
 Format = Literal["table", "json", "yaml"]
 
@@ -21,10 +23,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What options and environment say of a place; ``given`` are those of the command line."""
+    """What options and environment say of a place; ``given`` are those of the command line, of which --token-file
+    counts as ``token``."""
 
     url: str | None = None
-    token: str | None = None
+    token: str | Callable[[], Awaitable[str]] | None = None
     context: str | None = None
     port_forward: Any = None
     redis: str | None = None
@@ -38,7 +41,6 @@ class Where:
 def _contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of contexts, for a shell to complete."""
     from laneway.cli.contexts import load_contexts
-    from laneway.errors import ConfigError
 
     try:
         return [
@@ -50,14 +52,19 @@ def _contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
         return []
 
 
-context_argument = functools.partial(click.argument, "name", metavar="NAME", shell_complete=_contexts)
+context_argument = functools.partial(click.argument, "name", shell_complete=_contexts)
 
 _PLACE = (
     click.option(
         "--url", type=URL, envvar="LANEWAY_URL", show_envvar=True, help="The gateway to talk to, such as https://HOST:PORT."
     ),
     click.option(
-        "--token", metavar="TOKEN", envvar="LANEWAY_TOKEN", show_envvar=True, help="The credential for the gateway."
+        "--token", metavar="TOKEN", envvar="LANEWAY_TOKEN", show_envvar=True,
+        help="The credential for the gateway. Others on this machine can read a command line: rather give it in the "
+        "environment, or by --token-file.",
+    ),
+    click.option(
+        "--token-file", type=click.Path(dir_okay=False), help="A file that has the credential, read as often as needed."
     ),
     click.option(
         "--context", metavar="NAME", envvar="LANEWAY_CONTEXT", show_envvar=True, shell_complete=_contexts,
@@ -114,17 +121,41 @@ def output_options(command: _F) -> _F:
 
 def _with(command: _F, options: tuple[Callable[[Any], Any], ...]) -> _F:
     @functools.wraps(command)
-    def run(*args: Any, output: str | None, as_json: bool, **rest: Any) -> Any:
+    def run(*args: Any, output: str | None, as_json: bool, token_file: str | None, **rest: Any) -> Any:
         ctx = click.get_current_context()
         names = ("url", "token", "context", "port_forward", "redis", "queue", "namespace", "cluster")
         said = {name: rest.pop(name) for name in names}
         given = frozenset(n for n in names if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE)
+        if token_file is not None:
+            if said_twice := given & {"token", "redis", "cluster"}:
+                raise click.UsageError(f"--token-file does not go with --{min(said_twice)}: give one or the other")
+            said["token"] = _of_file(token_file)
+            given |= {"token"}
         where = narrowed(Where(**said, format=_format(output, as_json), given=given))
         return command(*args, where=where, **rest)
 
     for option in reversed(options):
         run = option(run)
     return run  # type: ignore[return-value]
+
+
+def _of_file(path: str) -> Callable[[], Awaitable[str]]:
+    """What reads a credential from a file, which may be replaced while a command runs; it can be read now."""
+
+    def read() -> str:
+        try:
+            token = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the credential in --token-file {path} can't be read: {error}") from error
+        if not token:
+            raise ConfigError(f"the file {path} of --token-file is empty: it must have the credential")
+        return token
+
+    async def again() -> str:
+        return read()
+
+    read()
+    return again
 
 
 def _format(output: str | None, as_json: bool) -> Format:
