@@ -44,7 +44,7 @@ async def served(*stores: RedisStore, **options: Any) -> AsyncIterator[httpx.Asy
     """A real server on a free port."""
     health = Health()
     app = build_app({s.queue: s for s in stores}, health=health, watch_interval=0.05, **options)
-    server = HttpServer(app, port=0, health=health, drain=2.0)
+    server = HttpServer(app, port=0, health=health, drain=2.0, limits=options.get("limits"))
     await server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as client:
@@ -53,7 +53,7 @@ async def served(*stores: RedisStore, **options: Any) -> AsyncIterator[httpx.Asy
         await server.stop()
 
 
-async def run_one(store: RedisStore, kind: Kind = Kind.COMPLETE, data: Any = None) -> bytes:
+async def run_one(store: RedisStore, kind: Kind = Kind.COMPLETE, data: Any = None, *, delay_ms: float = 0.0) -> bytes:
     """Claims the best task and settles it, as a worker does."""
     inc = new_incarnation()
     await store.register(inc, "w1", "direct", 1, 0, 0)
@@ -61,7 +61,8 @@ async def run_one(store: RedisStore, kind: Kind = Kind.COMPLETE, data: Any = Non
     turn = await store.turn(inc, 1, 1, [])
     (task,) = turn.tasks
     raw = None if data is None else msgspec.msgpack.encode(data)
-    assert await store.settle(inc, [Settlement(kind, task.id, task.fence, data=raw)]) == {}
+    settlement = Settlement(kind, task.id, task.fence, data=raw, delay_ms=delay_ms)
+    assert await store.settle(inc, [settlement]) == {}
     await store.deregister(inc)
     return task.id
 

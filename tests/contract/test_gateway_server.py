@@ -254,3 +254,105 @@ async def test_answers_do_not_wait_for_acknowledgements_of_their_head(store: Red
             assert server._socket.proto == socket.IPPROTO_TCP
     finally:
         await server.stop()
+
+
+SLOW = GatewayLimits(head_seconds=0.3, body_stall_seconds=0.5, body_seconds=1.0)
+
+
+async def dribble(client: httpx.AsyncClient, first: bytes, drop: bytes) -> bytes:
+    """Sends ``first``, and then ``drop`` again and again until the server ends it; what it said."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    try:
+        writer.write(first)
+        async with asyncio.timeout(15):
+            answer = asyncio.create_task(reader.read())
+            while not answer.done():
+                if drop:
+                    writer.write(drop)
+                await asyncio.wait([answer], timeout=0.05)
+            try:
+                return await answer
+            except ConnectionError:
+                return b""
+    finally:
+        writer.close()
+
+
+POST = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("first", "drop", "words"),
+    [
+        (b"GET / HTTP/1.1\r\nX: ", b"a", b"the head was not whole in 0.3 s"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"", b"the head was not whole in 0.3 s"),
+        (POST + b"Content-Length: 90000\r\n\r\n{", b"", b"no byte of the body came for 0.5 s"),
+        (POST + b"Content-Length: 90000\r\n\r\n{", b" ", b"the body was not whole 1 s after its head"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x", b"no byte of the body came for 0.5 s"),
+    ],
+    ids=["a dribbled head", "a head that stops", "a body that stops", "a dribbled body", "a dribbled chunk head"],
+)
+async def test_a_request_that_does_not_come_whole_in_time_is_ended(
+    store: RedisStore, first: bytes, drop: bytes, words: bytes
+) -> None:
+    async with served(store, limits=SLOW) as client:
+        problem = problem_in(await dribble(client, first, drop))
+        assert problem["type"] == "urn:laneway:problem:too-slow" and words.decode() in problem["detail"]
+        assert (await client.get("/healthz")).status_code == 200
+    assert (await store.stats()).counts["submitted"] == 0
+
+
+@pytest.mark.parametrize("drop", [b"", b"\r\n"], ids=["silence", "empty lines"])
+async def test_a_connection_that_brings_no_request_is_closed_without_a_word(store: RedisStore, drop: bytes) -> None:
+    async with served(store, limits=SLOW) as client:
+        assert b"too-slow" in (said := await dribble(client, drop, drop)) or said == b""
+
+
+async def test_a_stray_line_after_an_answer_does_not_keep_the_connection_for_ever(store: RedisStore) -> None:
+    async with served(store, limits=SLOW) as client:
+        said = await dribble(client, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n")
+        assert said.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_deadlines_do_not_touch_a_request_that_is_whole(store: RedisStore) -> None:
+    async with served(store, limits=SLOW) as client:
+        events = {"Accept": "application/json"}
+        answer = await client.get(f"{Q}/events", params={"wait": 1.5}, headers=events)
+        assert answer.status_code == 200
+
+
+async def test_connections_over_the_limit_are_told_so_and_closed(store: RedisStore) -> None:
+    async with served(store, limits=GatewayLimits(max_connections=3)) as client:
+        assert client.base_url.port is not None
+        held = [await asyncio.open_connection(client.base_url.host, client.base_url.port) for _ in range(3)]
+        try:
+            for _, writer in held:  # so that all three are surely there
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            for reader, _ in held:
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            answer = await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            assert problem_in(answer)["type"] == "urn:laneway:problem:too-many-connections"
+            assert b"Retry-After: 1\r\n" in answer
+        finally:
+            for _, writer in held:
+                writer.close()
+
+        async def let_in() -> bool:
+            return (await client.get("/healthz")).status_code == 200
+
+        await eventually(let_in)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [("", 400), ("Host: x\r\n", 200), ("Host: x\r\nHost: y\r\n", 400), ("Host: x\r\nhost: x\r\n", 400)],
+)
+async def test_a_request_has_one_host(store: RedisStore, hosts: str, status: int) -> None:
+    async with served(store) as client:
+        head = f"GET /healthz HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"
+        answer = await raw_request(client, head.encode(), [])
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        if status == 400:
+            assert "Host" in problem_in(answer)["detail"]

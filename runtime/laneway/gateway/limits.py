@@ -23,3 +23,11 @@ class GatewayLimits:
     """Streams of events, and long-polls for them that wait, that are open at once (503 above)."""
     max_streams_each: int = 100
     """Those of one credential; of one address, where nobody is asked for a credential (429 above)."""
+    max_connections: int = 2_000
+    """Connections that are open at once (503 above, and closed)."""
+    head_seconds: float = 10.0
+    """From a connection's beginning, or the first byte of a further request on it, until the head is whole (408)."""
+    body_stall_seconds: float = 30.0
+    """Without a byte of a body that is not whole (408)."""
+    body_seconds: float = 300.0
+    """From a request's head until its body is whole (408)."""

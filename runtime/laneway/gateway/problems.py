@@ -85,6 +85,12 @@ _TYPES = (
         "`detail` says in which state it is; queued, parked and scheduled tasks can be changed.",
     ),
     ProblemType(
+        "too-slow",
+        408,
+        "The request did not come whole in time",
+        "Send it again, faster: `detail` says what was waited for.",
+    ),
+    ProblemType(
         "precondition-failed",
         412,
         "The task is not as If-Match says",
@@ -150,6 +156,12 @@ _TYPES = (
     ProblemType("internal", 500, "The gateway failed", "Report it with the time; the gateway's log has the cause."),
     ProblemType("queue-full", 503, "The queue is full", _AGAIN),
     ProblemType("unavailable", 503, "The queue can't be reached now", _AGAIN),
+    ProblemType(
+        "too-many-connections",
+        503,
+        "As many connections are open as the gateway takes",
+        "Try again after `retryAfterMs`, and use one connection for many requests.",
+    ),
     ProblemType("auth-unavailable", 503, "The credential can't be checked now", "Try again after `retryAfterMs`."),
     ProblemType("not-configured", 503, "The queue is not configured yet", "Apply its TaskQueue."),
     ProblemType("schema-too-new", 503, "The queue's data is newer than this gateway", "Upgrade the gateway."),

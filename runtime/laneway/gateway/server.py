@@ -14,7 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laneway.errors import ConfigError
-from laneway.gateway.wire import BoundedHttp
+from laneway.gateway.limits import GatewayLimits
+from laneway.gateway.wire import BoundedHttp, bounded_http
 from laneway.kit.health import Health
 from laneway.kit.service import Service
 
@@ -49,7 +50,7 @@ class HttpServer(Service):
 
     Stopping: ``/readyz`` says no at once, for ``linger`` seconds requests are still taken (so that load balancers
     notice first) with answers that close their connection, then no new ones are and idle connections are closed, and
-    requests under way get up to ``drain`` seconds.
+    requests under way get up to ``drain`` seconds. Of ``limits``, those of connections hold here.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class HttpServer(Service):
         health: Health | None = None,
         linger: float = 0.0,
         drain: float = 10.0,
+        limits: GatewayLimits | None = None,
     ) -> None:
         super().__init__(name, health=health, allowed_silence=10.0, grace=linger + drain + 2.0)
         self.host = host
@@ -69,6 +71,9 @@ class HttpServer(Service):
         self._app = app
         self._linger = linger
         self._drain = drain
+        self._limits = limits or GatewayLimits()
+        self._server: _Server | None = None
+        self._looked = 0.0
         self._socket: socket.socket | None = None
         self._stop_seen: float | None = None
         self._ending = Ending()
@@ -89,7 +94,7 @@ class HttpServer(Service):
         config = uvicorn.Config(
             self._closing,
             interface="asgi3",
-            http=BoundedHttp,
+            http=bounded_http(self._limits),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -98,7 +103,7 @@ class HttpServer(Service):
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, math.ceil(self._drain)),
         )
-        server = _Server(config, self._tick)
+        server = self._server = _Server(config, self._tick)
         try:
             await server.serve([listener])
         finally:
@@ -156,6 +161,7 @@ class HttpServer(Service):
     def _tick(self) -> bool:
         """Called ten times a second by the server's loop; returns whether to exit."""
         self.touch()
+        self._end_slow()
         if not self.stopping:
             return False
         if self._stop_seen is None:
@@ -164,6 +170,17 @@ class HttpServer(Service):
             return False
         self._ending.begin()
         return True
+
+    def _end_slow(self) -> None:
+        """Ends connections whose request does not come whole in time. (One look a second at all of them costs less
+        than a timer for each request.)"""
+        now = time.monotonic()
+        if self._server is None or now - self._looked < min(1.0, self._limits.head_seconds / 10):
+            return
+        self._looked = now
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, BoundedHttp):
+                connection.end_if_slow(now)
 
     def _why_not_ready(self) -> str | None:
         if self.stopping:

@@ -33,9 +33,6 @@ class Submitter:
     def __init__(self, store: TaskStore) -> None:
         self._store = store
         self._encoder: Encoder | None = None
-        # A store that makes its own time (of tests) tells it: a time to run at counts from there.
-        now_ms: Callable[[], int] | None = getattr(getattr(store, "clock", None), "now_ms", None)
-        self._now = (lambda: now_ms() / 1000) if now_ms else time.time
 
     async def submit(self, task: NewTask) -> Receipt:
         """Submits one task. When this returns, the task is in the queue.
@@ -139,8 +136,15 @@ class Submitter:
         config: QueueConfig = await self._store.config(reload=True) if reload else await self._store.config()
         encoder = self._encoder
         if encoder is None or encoder.config is not config:
-            encoder = self._encoder = Encoder(config, self._now)
+            encoder = self._encoder = Encoder(config, _clock_of(self._store))
         return encoder
+
+
+def _clock_of(store: TaskStore) -> Callable[[], float]:
+    """The time in seconds since 1970. A store that makes its own (of tests) tells it: a time to run at counts from
+    there."""
+    now_ms: Callable[[], int] | None = getattr(getattr(store, "clock", None), "now_ms", None)
+    return (lambda: now_ms() / 1000) if now_ms else time.time
 
 
 _NOT_SENT = Unavailable("not sent: a batch before it had no answer; nothing was changed")
