@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.contract.credentials import bearer, guarded, keys_of_roles, write_keys
-from tests.contract.gateways import TASKS, Q, metric, open_store
+from tests.contract.gateways import TASKS, Q, metric, open_store, run_one
 
 from laneway.adapters.redis import RedisStore
 from laneway.errors import ConfigError
@@ -18,6 +18,7 @@ from laneway.gateway.auth.access import Access
 from laneway.gateway.auth.audit import outcome_of
 from laneway.model.apikeys import mint
 from laneway.model.auth import AuthSettings
+from laneway.model.settlement import Kind
 
 
 @pytest.fixture
@@ -100,6 +101,25 @@ async def test_each_change_is_written_with_who_what_and_how_it_ended_and_nothing
     for hidden in ("hidden", "card", key, viewer, key.rsplit("_", 1)[1]):
         assert hidden not in text
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_dry_run_is_not_written_as_a_change_that_was_made(
+    store: RedisStore, tmp_path: Path, lines: list[dict[str, Any]]
+) -> None:
+    keys = keys_of_roles(tmp_path / "keys.json")
+    async with guarded(store, {"keys": {"path": str(tmp_path / "keys.json")}}) as (client, _):
+        admin = bearer(keys["admin"])
+        await client.post(TASKS, json={"type": "t"}, headers=admin)
+        await run_one(store, Kind.DEAD, {"kind": "E", "message": "m", "at": 1})
+        for dry in (True, False):
+            for path, body in (
+                (f"{TASKS}/bulk", {"action": "retry", "filter": {"state": "succeeded"}}),
+                (f"{TASKS}/bulk", {"action": "purge", "filter": {"state": "cancelled"}}),
+                (f"{Q}/dead/purge", {"all": True}),
+            ):
+                await client.post(path, json={**body, "dryRun": dry}, headers=admin)
+    assert [line["outcome"] for line in lines[1:]] == ["refused", "dry-run", "dry-run", "refused", "done", "done"]
+    assert [(line["matched"], line["purged"]) for line in lines if "purged" in line] == [(1, 0), (1, 1)]
 
 
 async def test_submissions_can_be_left_out_and_what_they_are_refused_for_too(

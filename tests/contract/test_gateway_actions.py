@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, asgi, metric, open_store, run_one
+from tests.contract.gateways import TASKS, asgi, eventually, metric, open_store, run_one
 
 from laneway.adapters.redis import RedisStore
+from laneway.gateway import bulk as bulk_module
 from laneway.kit.ids import id_bytes, id_text, new_task_id
 from laneway.model.config import LaneConfig
 from laneway.model.settlement import Kind
@@ -282,6 +283,44 @@ async def test_a_bulk_action_that_is_not_clear_changes_nothing(
     assert kind(answer) == (422, "invalid-request")
     assert words in answer.json()["detail"]
     assert (await look(client, id))["state"] == "queued"
+
+
+async def next_moment(store: RedisStore) -> None:
+    """Until the clock of Redis has moved on: a search counts in its milliseconds."""
+    now = (await store.stats()).now_ms
+
+    async def later() -> bool:
+        return (await store.stats()).now_ms > now + 1
+
+    await eventually(later)
+
+
+@pytest.mark.parametrize("how", [Kind.DEAD, Kind.RETRY])
+async def test_one_search_retries_no_task_twice_though_all_fail_at_once(
+    client: httpx.AsyncClient, store: RedisStore, monkeypatch: pytest.MonkeyPatch, how: Kind
+) -> None:
+    monkeypatch.setattr(bulk_module, "_WORK_S", 0.0)
+    monkeypatch.setattr(bulk_module, "_AT_ONCE", 2)
+    ids = [await send(client, **({"delay": 1 + n} if how is Kind.RETRY else {})) for n in range(7)]
+    if how is Kind.DEAD:
+        for _ in ids:
+            await run_one(store, Kind.DEAD, ERROR)
+    await next_moment(store)
+    wanted = "scheduled" if how is Kind.RETRY else "dead"
+    body: dict[str, Any] = {"action": "retry", "filter": {"state": wanted, "type": "t"}}
+    ran: list[str] = []
+    cursor: str | None = None
+    for _ in range(60):
+        found = await bulk(client, **body, **({"cursor": cursor} if cursor else {}))
+        await next_moment(store)
+        ran += [id_text(await run_one(store, how, ERROR, delay_ms=60_000.0)) for _ in range(found["changed"])]
+        cursor = found["next"]
+        if cursor is None:
+            break
+    assert cursor is None
+    assert sorted(ran) == sorted(ids)
+    assert {(await look(client, id))["state"] for id in ids} == {wanted}
+    assert (await bulk(client, **body, dryRun=True))["matched"] == 2  # (a new search means them again)
 
 
 async def test_more_than_a_thousand_tasks_are_changed_by_following_the_cursor(client: httpx.AsyncClient) -> None:

@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from laneway.gateway.actions import LaneName, Priority, lane_to, why_not
 from laneway.gateway.addressed import front_of
-from laneway.gateway.auth.audit import audit_note
+from laneway.gateway.auth.audit import DRY_RUN, audit_note
 from laneway.gateway.auth.identity import Identity, forbidden, identity_of
 from laneway.gateway.auth.permissions import Permission
 from laneway.gateway.bodies import FieldError, TaskId
+from laneway.gateway.cursors import begun, settled_before, with_moment
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.filtering import FilterBody, read_filter, read_position, says_nothing
 from laneway.gateway.front import Fronts, QueueFront
@@ -36,6 +37,9 @@ _WORK_S = 1.0
 _LOOK_S = 0.1
 _AT_ONCE = 100
 _ERRORS = 10
+#: What these change may come back to where they find it, or more may come there all the while: they mean only the tasks
+#: that were in their state when the search began.
+_MOMENT = frozenset({"retry", "purge"})
 _WAITING = frozenset({State.QUEUED, State.PARKED, State.SCHEDULED})
 #: In which states a task must be for an action to mean anything to it.
 _ABLE: dict[str, frozenset[State]] = {
@@ -140,6 +144,8 @@ class BulkRoutes:
         finally:
             changed = 0 if body.dry_run else tally.changed
             audit_note(request, action=body.action, matched=tally.matched, changed=changed)
+        if body.dry_run:
+            audit_note(request, outcome=DRY_RUN)
         return json_response(tally.answer(following, dry=body.dry_run))
 
 
@@ -235,7 +241,11 @@ async def _by_filter(
     wanted = _able(read_filter(body.filter or FilterBody(), config, identity), body.action)
     # What an answer's cursor belongs to: its tasks must not be met by another action by mistake.
     more = f"{body.action} {change.lane} {change.priority}"
-    after = read_position(body.cursor, wanted, Sort.OLDEST, more)
+    cursor, until_ms = body.cursor, 0
+    if body.action in _MOMENT:
+        until_ms, cursor = await begun(front, cursor)
+        wanted = settled_before(wanted, until_ms)
+    after = read_position(cursor, wanted, Sort.OLDEST, more)
     until = time.monotonic() + _WORK_S
     while True:
         left = _AT_ONCE if body.limit is None else min(_AT_ONCE, body.limit - tally.matched)
@@ -249,7 +259,10 @@ async def _by_filter(
         over = time.monotonic() >= until or (body.limit is not None and tally.matched >= body.limit)
         if after is None or over:
             break
-    return None if after is None else cursor_text(after, wanted, Sort.OLDEST, more)
+    if after is None:
+        return None
+    text = cursor_text(after, wanted, Sort.OLDEST, more)
+    return with_moment(until_ms, text) if until_ms else text
 
 
 def _able(wanted: Filter, action: str) -> Filter:

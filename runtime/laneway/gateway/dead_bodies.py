@@ -138,7 +138,7 @@ class RefusedBody(msgspec.Struct):
 
 class ReplayAnswer(msgspec.Struct):
     """What one call did: ``matched`` of the ``scanned`` dead letters were meant, and those in ``ids`` are queued again
-    (with dryRun: would be). ``next``: there are more; send it as cursor with the same choice."""
+    (with dryRun: would be, and ``replayed`` is 0). ``next``: there are more; send it as cursor with the same choice."""
 
     matched: int
     replayed: int
@@ -150,7 +150,7 @@ class ReplayAnswer(msgspec.Struct):
 
 class PurgeAnswer(msgspec.Struct):
     """What one call did: ``matched`` of the ``scanned`` dead letters were meant, and those in ``ids`` are forgotten
-    (with dryRun: would be). ``next``: there are more; send it as cursor with the same choice."""
+    (with dryRun: would be, and ``purged`` is 0). ``next``: there are more; send it as cursor with the same choice."""
 
     matched: int
     purged: int

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from laneway.gateway.addressed import front_of
-from laneway.gateway.auth.audit import audit_note
+from laneway.gateway.auth.audit import DRY_RUN, audit_note
 from laneway.gateway.auth.identity import identity_of
 from laneway.gateway.bodies import FieldError
+from laneway.gateway.cursors import begun, settled_before, with_moment
 from laneway.gateway.dead import DEAD, dead_only, marked
 from laneway.gateway.dead_bodies import (
     MOST_IDS,
@@ -32,14 +33,13 @@ from laneway.gateway.endpoint import json_response
 from laneway.gateway.filtering import read_filter, read_position, says_nothing
 from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.lists import read_ids
-from laneway.gateway.problems import Problem
 from laneway.gateway.query import bad_form, read_form
 from laneway.gateway.routing import CHANGES, WITH_BODY, Doc, Row
 from laneway.kit.ids import id_text, id_texts
 from laneway.model.states import State
 from laneway.policy.canary import in_share
 from laneway.policy.listing import cursor_text
-from laneway.ports.browse import Filter, Sort, TaskRow
+from laneway.ports.browse import Sort, TaskRow
 
 #: Seconds of work that one call does, in pages that let others come between.
 _BUDGET = 1.0
@@ -61,7 +61,8 @@ Change = Callable[[QueueFront, Sequence[bytes]], Awaitable[list[str]]]
 
 
 class Done(msgspec.Struct):
-    """What one call has done: which tasks were meant, which of them changed, and where to go on."""
+    """What one call has done: how many tasks were meant, which of them changed (in a dry run: which would have been),
+    and where to go on."""
 
     matched: int
     changed: list[bytes]
@@ -88,9 +89,9 @@ class DeadChangeRoutes:
         front = front_of(self._fronts, request)
         form = await read_form(request, ReplayBody)
         done = await _change(request, front, form, _begun_anew if form.fresh else _replayed, _REPLAYABLE)
-        audit_note(request, matched=done.matched, replayed=len(done.changed))
+        replayed = _told(request, form, done, "replayed")
         return json_response(
-            ReplayAnswer(done.matched, len(done.changed), id_texts(done.changed), done.next, done.scanned, done.refused)
+            ReplayAnswer(done.matched, replayed, id_texts(done.changed), done.next, done.scanned, done.refused)
         )
 
     async def purge(self, request: Request) -> Response:
@@ -98,10 +99,19 @@ class DeadChangeRoutes:
         front = front_of(self._fronts, request)
         form = await read_form(request, ChosenBody)
         done = await _change(request, front, form, _purged, frozenset({State.DEAD}))
-        audit_note(request, matched=done.matched, purged=len(done.changed))
+        purged = _told(request, form, done, "purged")
         return json_response(
-            PurgeAnswer(done.matched, len(done.changed), id_texts(done.changed), done.next, done.scanned, done.refused)
+            PurgeAnswer(done.matched, purged, id_texts(done.changed), done.next, done.scanned, done.refused)
         )
+
+
+def _told(request: Request, form: ChosenBody, done: Done, what: str) -> int:
+    """How many were changed, which the log of changes is told as well. A dry run changes none."""
+    n = 0 if form.dry_run else len(done.changed)
+    audit_note(request, matched=done.matched, **{what: n})
+    if form.dry_run:
+        audit_note(request, outcome=DRY_RUN)
+    return n
 
 
 async def _change(
@@ -154,8 +164,8 @@ async def _by_filter(request: Request, front: QueueFront, form: ChosenBody, chan
     given = form.filter or DeadFilterBody()
     config = await front.config()
     sort = Sort.ENDED if form.limit is None else Sort.ENDED_LAST
-    until_ms, cursor = await _begun(front, form.cursor)
-    wanted = _before(dead_only(read_filter(given, config, identity_of(request))), until_ms)
+    until_ms, cursor = await begun(front, form.cursor)
+    wanted = settled_before(dead_only(read_filter(given, config, identity_of(request))), until_ms)
     bound = f"{form.share!r} {given.fingerprint or ''}"
     after = read_position(cursor, wanted, sort, bound)
     mark = marked(given.fingerprint or "")
@@ -178,23 +188,8 @@ async def _by_filter(request: Request, front: QueueFront, form: ChosenBody, chan
         if after is None or done.matched >= most or time.monotonic() >= stop_at:
             break
     if after is not None:
-        done.next = f"{until_ms:x}.{cursor_text(after, wanted, sort, bound)}"
+        done.next = with_moment(until_ms, cursor_text(after, wanted, sort, bound))
     return done
-
-
-async def _begun(front: QueueFront, cursor: str | None) -> tuple[int, str | None]:
-    """Before which moment (ms) the dead letters that are meant have died, and the rest of the cursor."""
-    if cursor is None:
-        return (await front.ask(front.store.stats())).now_ms + 1, None
-    text, dot, rest = cursor.partition(".")
-    if not dot or not 1 <= len(text) <= 12 or any(digit not in "0123456789abcdef" for digit in text):
-        raise Problem("invalid-cursor", "this is no cursor: send `next` of an answer as it is, or none to begin anew")
-    return int(text, 16), rest
-
-
-def _before(wanted: Filter, until_ms: int) -> Filter:
-    before = until_ms if wanted.ended_to is None else min(until_ms, wanted.ended_to)
-    return msgspec.structs.replace(wanted, ended_to=before)
 
 
 async def _do(

@@ -123,7 +123,8 @@ def _ended(states: Sequence[State], wanted: Filter, sort: Sort) -> Stretch:
     merged = tuple(state for state in _ENDED_ORDER if state in states)
     # A task ends after it was made.
     low = max(-math.inf if wanted.ended_from is None else wanted.ended_from, wanted.created_from or -math.inf)
-    high = math.inf if wanted.ended_to is None else wanted.ended_to
+    # (Both bounds are of the same time here. The search must stop at them: more tasks end all the while.)
+    high = min(math.inf if bound is None else bound for bound in (wanted.ended_to, wanted.since_to))
     backwards = sort is Sort.ENDED_LAST
     name = ("-" if backwards else "") + "+".join(state.label for state in merged)
     return Stretch(name, "ended", merged, backwards=backwards, low=float(low), high=float(high))

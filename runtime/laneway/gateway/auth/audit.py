@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = get_logger("laneway.audit")
 
 _NOTES: Final = "laneway.audit"
+#: The outcome of a request that was only to tell what it would change (a note gives it).
+DRY_RUN: Final = "dry-run"
 #: So many lines may wait for a slow disk; more are lost, and counted: the gateway must not stop for its log.
 MOST_WAITING: Final = 10_000
 
