@@ -123,12 +123,17 @@ def test_a_canary_is_replayed_first_and_the_rest_when_it_did_well(visitor: Visit
     page.get_by_role("button", name="Replay…").click()
     expect(dialog(page)).to_contain_text("12 dead letters.")
     expect(dialog(page).get_by_role("radio", name="A tenth first (canary)")).to_be_checked()
+    share = dialog(page).get_by_text(re.compile(r"At first: \d+ of 12\."))
+    expect(share).to_be_visible()
+    first = int(re.findall(r"\d+", share.inner_text())[0])
     # Of twelve a tenth may be none, by their ids: then the dialog says so, and all of them are taken.
     dialog(page).get_by_role("button", name="Replay the canary").click()
     none = dialog(page).get_by_text("None of them falls into that share")
     rest = dialog(page).get_by_role("button", name="Replay the rest")
     expect(none.or_(rest)).to_be_visible()
+    assert rest.is_visible() == (first > 0)
     if rest.is_visible():
+        expect(dialog(page)).to_contain_text(f"{first} of 12 tasks replayed as a canary.")
         expect(dialog(page)).to_contain_text("All have ended well.")
         rest.click()
     else:
@@ -188,6 +193,26 @@ def test_a_task_is_submitted_by_the_fields_of_its_type(visitor: Visitor, shop: S
     task = shop.task(id)
     assert task["payload"] == {"order": 4711, "amount": 19.9, "currency": "USD"}
     assert (task["labels"], task["lane"], task["result"]) == ({"from": "form"}, "urgent", "charge-4711-USD")
+
+
+def test_an_empty_text_that_is_needed_is_refused_here_and_one_that_is_not_is_left_out(
+    visitor: Visitor, shop: Shop
+) -> None:
+    page = visitor.open("submit?type=send_mail")
+    to = page.get_by_role("textbox", name="to (needed)")
+    expect(to).to_be_visible()
+    sent: list[str | None] = []
+    page.on("request", lambda request: sent.append(request.post_data) if request.method == "POST" else None)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("to needs a value")).to_be_visible()
+    expect(to).to_be_focused()
+    assert sent == []
+    to.fill("ann@shop.example")
+    page.get_by_role("textbox", name="subject").fill("")
+    page.get_by_role("button", name="Submit").click()
+    receipt = page.get_by_role("region", name="Submitted here").locator(".id").first
+    expect(receipt).to_be_visible()
+    assert shop.task(receipt.inner_text())["payload"] == {"to": "ann@shop.example", "urgent": False}
 
 
 def test_a_wrong_field_is_named_beside_it_and_nothing_is_submitted(visitor: Visitor, shop: Shop) -> None:

@@ -95,6 +95,18 @@ def test_nothing_is_wider_than_a_phone(visitor: Visitor, each: Callable[[str], P
     assert wide == {}
 
 
+def test_the_overviews_lanes_are_whole_on_a_phone(visitor: Visitor) -> None:
+    visitor.page.set_viewport_size({"width": 360, "height": 740})
+    page = visitor.open()
+    table = page.get_by_role("region", name="Lanes").locator("table")
+    expect(table).to_be_visible()
+    # (Panels clip what is wider than they are, so the page's own width does not tell.)
+    assert table.evaluate("t => t.getBoundingClientRect().right <= t.parentElement.getBoundingClientRect().right")
+    visitor.open("tasks")
+    box = page.get_by_role("searchbox", name="Task id begins with")
+    assert box.evaluate("b => b.clientWidth") > 250
+
+
 def test_dark_and_light_follow_the_system_until_one_is_chosen_and_the_choice_stays(visitor: Visitor) -> None:
     page = visitor.open("lanes")
     ground = "getComputedStyle(document.body).backgroundColor"

@@ -168,7 +168,7 @@ def test_dead_letters_are_grouped_by_their_error_and_a_group_opens(visitor: Visi
     rows.nth(0).get_by_role("link").first.click()
     expect(page.locator("tbody tr")).to_have_count(3)
     assert "fingerprint=" in visitor.address()
-    page.get_by_role("button", name="All kinds").click()
+    page.get_by_role("link", name="All kinds").click()
     expect(page.locator("tbody tr")).to_have_count(2)
 
 
@@ -207,6 +207,8 @@ def test_what_is_not_there_is_said_plainly(page: Page, visitor: Visitor) -> None
     expect(page.get_by_role("heading", name="There is no task 06h0p1l7ad4iv9ojdkq6on8")).to_be_visible()
     page.goto(f"{visitor.url}/dashboard/q/nowhere/tasks")
     expect(page.get_by_text("There is no queue nowhere here")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("link", name="depot")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("live updates"))).to_have_count(0)
     page.goto(f"{visitor.url}/dashboard/q/shop/nothing")
     expect(page.get_by_text("There is no such page")).to_be_visible()
 

@@ -12,7 +12,7 @@ import { TaskPage } from "./pages/task";
 import { Tasks } from "./pages/tasks";
 import { Workers } from "./pages/workers";
 import { catchLinks, go, href, place } from "./router";
-import { follows } from "./state/live";
+import { follows, gone, missing } from "./state/live";
 import { firstQueue, loadQueues, queues, queuesRefusal, remember } from "./state/queues";
 import { resume, session } from "./state/session";
 import { Button, Empty, Loading, Trouble } from "./ui/basics";
@@ -64,6 +64,10 @@ function Home() {
   }, [queue]);
   const items = queues.value;
   useEffect(() => {
+    // The list tells it before the stream is refused.
+    if (queue && items && !items.some((one) => one.name === queue)) gone(queue);
+  }, [queue, items]);
+  useEffect(() => {
     const first = items && firstQueue(items);
     if (!queue && !page && first) go(href(first, "overview"), { replace: true });
   }, [items, queue, page]);
@@ -87,7 +91,8 @@ const TITLES: Record<string, string> = {
 function Page({ queue }: { queue: string }) {
   const { page, item } = place.value;
   const known = queues.value;
-  if (known && !known.some((one) => one.name === queue)) {
+  if (missing.value === queue || (known && !known.some((one) => one.name === queue))) {
+    if (!known?.length) return <Empty title={`There is no queue ${queue} here`} />;
     return <Empty title={`There is no queue ${queue} here`}><p>There {known.length === 1 ? "is" : "are"}: {known.map((one, i) => <>{i > 0 && ", "}<a href={href(one.name, "overview")}>{one.name}</a></>)}</p></Empty>;
   }
   switch (page) {

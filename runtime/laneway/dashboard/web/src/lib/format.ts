@@ -63,6 +63,11 @@ export function clock(at: string | null | undefined): string {
   return date.toDateString() === new Date().toDateString() ? time : `${dayFormat.format(date)}, ${time}`;
 }
 
+/** The time of day alone, to the second. */
+export function timeOfDay(at: string): string {
+  return new Date(at).toLocaleTimeString("en-GB");
+}
+
 /** Exact, for titles. */
 export function exact(at: string | null | undefined): string {
   return at ? new Date(at).toISOString() : "";

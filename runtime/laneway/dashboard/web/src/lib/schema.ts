@@ -78,13 +78,14 @@ export function initial(fields: SchemaField[]): Record<string, string> {
   }));
 }
 
-/** The payload that the form says. Throws a `FieldFault` for what can't be one. */
+/** The payload that the form says: empty fields are left out. Throws a `FieldFault` for what can't be one. */
 export function payloadOf(fields: SchemaField[], texts: Record<string, string>): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const { name, kind, required, schema, nullable } of fields) {
     const text = texts[name] ?? "";
-    if (text === "" && (kind !== "text" || !required)) {
-      if (required && !nullable) throw new FieldFault(name, "needs a value");
+    if (text === "") {
+      // (A text that may be empty is written in JSON: of an empty field it is far likelier that it was forgotten.)
+      if (required && !nullable) throw new FieldFault(name, `${name} needs a value`);
       if (required) out[name] = null;
       continue;
     }

@@ -181,10 +181,19 @@ function List({ queue }: { queue: string }) {
   );
 }
 
+/** The same page without the kind. */
+function allKinds(): string {
+  const wider = new URLSearchParams(params.value);
+  wider.delete("fingerprint");
+  wider.delete("cursor");
+  const text = wider.toString();
+  return location.pathname + (text && `?${text}`);
+}
+
 function Kind({ item }: { item: { type: string; error: { kind: string; message: string } | null } | undefined }) {
   return (
     <div class="kind">
-      <Button kind="quiet" onClick={() => change({ fingerprint: null, cursor: null })}>All kinds</Button>
+      <a class="all-kinds" href={allKinds()}>All kinds</a>
       {item?.error && <span class="clip"><span class="type">{item.type}</span> failed with <b>{item.error.kind}</b> {item.error.message}</span>}
     </div>
   );

@@ -38,7 +38,7 @@ function Table({ queue, lanes, history }: { queue: string; lanes: Lane[]; histor
     <table class="stack">
       <thead>
         <tr>
-          <th>Lane</th><th class="right">Priority</th><th class="right">Queued</th><th>Last 15 min</th><th>Running</th>
+          <th>Lane</th><th class="right">Priority</th><th class="right">Queued</th><th>Last 15 min</th><th class="right">Running</th>
           <th class="right">Min share</th><th class="right">Rate in</th><th class="right">Rate out</th>
           <th class="right">Oldest</th><th class="right">Would start in</th>
         </tr>
@@ -53,7 +53,7 @@ function Table({ queue, lanes, history }: { queue: string; lanes: Lane[]; histor
             <td class="right num" data-name="Priority">{lane.priority}</td>
             <td class="right num" data-name="Queued">{compact(lane.queued)}</td>
             <td data-name="Last 15 min"><Spark label={`Queued in ${lane.name} over the last 15 minutes`} values={(history?.lanes[lane.name] ?? []).map((point) => number(point["queued"]))} /></td>
-            <td data-name="Running"><Meter value={lane.running} most={lane.maxRunning || null} label="Running" /></td>
+            <td class="right" data-name="Running"><Meter value={lane.running} most={lane.maxRunning || null} label="Running" /></td>
             <Cell name="Min share" value={lane.minShare ? `${lane.minShare}%` : null} />
             <Cell name="Rate in" value={lane.rate ? `${rate(lane.rate)}/s` : null} />
             <Cell name="Rate out" value={lane.dispatchRate ? `${rate(lane.dispatchRate)}/s` : null} />

@@ -3,10 +3,10 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, query, queuePath } from "../api/client";
 import { STATES, type History, type Point, type Stats } from "../api/types";
-import { clock, compact, count, duration, rate } from "../lib/format";
+import { clock, compact, count, duration, rate, timeOfDay } from "../lib/format";
 import { useEvery, useRead } from "../lib/hooks";
 import { change, href, params } from "../router";
-import { recent, stats, statsTrouble } from "../state/live";
+import { old, recent, stats, statsTrouble } from "../state/live";
 import { bound } from "../state/session";
 import { Empty, Loading, PageHead, Panel, StateBadge, Stale, TaskLink, Trouble } from "../ui/basics";
 import { Chart, type Line } from "../ui/chart";
@@ -30,10 +30,10 @@ export function Overview({ queue }: { queue: string }) {
     <>
       <PageHead title="Overview" sub={<>of queue <b>{queue}</b></>}><Ranges /></PageHead>
       {statsTrouble.value && <div class="notice bad" role="alert">No numbers now: {statsTrouble.value}</div>}
-      {now ? <Tiles queue={queue} now={now} /> : !statsTrouble.value && <Loading what="the queue's numbers" />}
+      {now ? <Tiles queue={queue} now={now} old={old.value} /> : !statsTrouble.value && <Loading what="the queue's numbers" />}
       <Charts queue={queue} />
       {now && (
-        <div class="columns">
+        <div class="columns" data-old={old.value ? "" : undefined}>
           <LanePanel queue={queue} now={now} />
           <StatePanel queue={queue} now={now} />
           <Latest queue={queue} />
@@ -94,7 +94,7 @@ function useRates(now: Stats): { in: number | null; out: number | null } {
   return { in: Math.max(0, submitted - first.submitted) / seconds, out: Math.max(0, ended - first.ended) / seconds };
 }
 
-function Tiles({ queue, now }: { queue: string; now: Stats }) {
+function Tiles({ queue, now, old }: { queue: string; now: Stats; old: boolean }) {
   const rates = useRates(now);
   const slots = now.workers.reduce((sum, worker) => sum + worker.slots, 0);
   const held = now.workers.reduce((sum, worker) => sum + worker.held, 0);
@@ -102,15 +102,18 @@ function Tiles({ queue, now }: { queue: string; now: Stats }) {
   const oldest = Math.max(-1, ...now.lanes.map((lane) => lane.oldestSeconds ?? -1));
   const dead = now.tasks["dead"] ?? 0;
   return (
-    <dl class="tiles">
+    <>
+    {old && <p class="notice warn" role="status">These numbers are old: as of {timeOfDay(now.at)}.</p>}
+    <dl class="tiles" data-old={old ? "" : undefined}>
       <Tile name="Submitted" value={rate(rates.in)} unit="/s" note={`${count(now.tasks["submitted"] ?? 0)} in all`} />
       <Tile name="Ended" value={rate(rates.out)} unit="/s" note={`${compact(now.tasks["succeeded"] ?? 0)} succeeded`} />
-      <Tile name="Queued" value={compact(queued)} note={oldest < 0 ? "nothing waits" : `oldest ${duration(oldest)}`} to={href(queue, "tasks", null, "?state=queued")} />
+      <Tile name="Queued" value={compact(queued)} note={oldest < 0 ? (old ? "nothing waited" : "nothing waits") : `oldest ${duration(oldest)}`} to={href(queue, "tasks", null, "?state=queued")} />
       <Tile name="Running" value={compact(held)} note={slots ? `${Math.round((held / slots) * 100)}% of ${count(slots)} slots` : "no slots"} to={href(queue, "tasks", null, "?state=running")} />
       <Tile name="Workers" value={count(now.workers.length)} bad={now.workers.length === 0} note={now.workers.length ? oddWorkers(now) : "nobody takes tasks"} to={href(queue, "workers")} />
       <Tile name="Dead letters" value={compact(dead)} bad={dead > 0} note={dead ? "look into them" : "none"} to={href(queue, "dead")} />
       <Tile name="Drift" value={count(now.drift)} bad={now.drift !== 0} note={now.drift === 0 ? "all accounted for" : "a fault of Laneway: report it"} />
     </dl>
+    </>
   );
 }
 
@@ -222,13 +225,13 @@ function LanePanel({ queue, now }: { queue: string; now: Stats }) {
   const most = Math.max(1, ...now.lanes.map((lane) => lane.queued));
   return (
     <Panel title="Lanes" aside={<a href={href(queue, "lanes")}>All about lanes</a>} flush>
-      <table>
-        <thead><tr><th>Lane</th><th>Queued</th><th class="right">Running</th><th class="right">Oldest</th><th class="right">Starts in</th></tr></thead>
+      <table class="lanes-now">
+        <thead><tr><th>Lane</th><th class="right">Queued</th><th class="right">Running</th><th class="right">Oldest</th><th class="right">Starts in</th></tr></thead>
         <tbody>
           {now.lanes.map((lane) => (
             <tr key={lane.name}>
               <td><a href={href(queue, "tasks", null, `?lane=${encodeURIComponent(lane.name)}&state=queued`)}>{lane.name}</a></td>
-              <td><span class="bar-cell"><span class="num">{compact(lane.queued)}</span><span class="bar-track"><span class="bar" style={{ width: `${(lane.queued / most) * 100}%` }} data-some={lane.queued > 0 ? "" : undefined} /></span></span></td>
+              <td class="right"><span class="bar-cell"><span class="bar-track"><span class="bar" style={{ width: `${(lane.queued / most) * 100}%` }} data-some={lane.queued > 0 ? "" : undefined} /></span><span class="num">{compact(lane.queued)}</span></span></td>
               <td class="right num">{compact(lane.running)}</td>
               <td class="right num">{duration(lane.oldestSeconds)}</td>
               <td class="right num">{duration(lane.etaSeconds)}</td>

@@ -55,7 +55,7 @@ export function TaskPage({ queue, id }: { queue: string; id: string }) {
           <Panel title="What happened"><Bar task={task} /><Timeline steps={steps(task)} /></Panel>
           {task.errors.length > 0 && (
             <Panel title={task.errors.length === 1 ? "Error" : `Errors of ${task.errors.length} attempts`} flush>
-              {[...task.errors].reverse().map((error, i) => <ErrorBox key={error.attempt} error={error} open={i === 0} redacted={task.redacted === true} />)}
+              {task.errors.map((error, i) => <ErrorBox key={i} error={error} before={i < task.errors.length - own(task)} open={i === task.errors.length - 1} redacted={task.redacted === true} />).reverse()}
             </Panel>
           )}
           <Panel title="Payload">{task.redacted ? <Redacted what="payload" /> : <Json value={task.payload} what="the payload" />}</Panel>
@@ -82,7 +82,7 @@ function Facts({ queue, task }: { queue: string; task: Task }) {
     ["Runs at", task.runAt && !ENDED.has(task.state) && task.state === "scheduled" ? <span title={exact(task.runAt)}>{clock(task.runAt)} · <Ago at={task.runAt} /></span> : null],
     ["State since", <span title={exact(task.stateSince)}>{clock(task.stateSince)} · <Ago at={task.stateSince} /></span>],
     ["Ended", task.endedAt ? <span title={exact(task.endedAt)}>{clock(task.endedAt)}</span> : null],
-    ["Waited", task.waits?.waitSeconds != null ? duration(task.waits.waitSeconds) : null],
+    ["Waited", task.waits?.waitSeconds != null ? duration(task.waits.waitSeconds) : replayed(task) ? "not known: it was replayed" : null],
     ["Ran", task.waits?.runSeconds != null ? duration(task.waits.runSeconds) : null],
     ["Time-out", task.timeout ? duration(task.timeout) : null],
     ["Must start within", task.startTimeout ? duration(task.startTimeout) : null],
@@ -109,17 +109,23 @@ function Facts({ queue, task }: { queue: string; task: Task }) {
 
 /** What the API tells; of a gateway that tells none, what can be made from the record. */
 function steps(task: Task): Step[] {
-  if (task.history?.length) return [...task.history].sort((a, b) => (a.at ?? "").localeCompare(b.at ?? "") || rank(a) - rank(b));
+  if (task.history?.length) return task.history;
   const out: Step[] = [{ at: task.submittedAt, what: "submitted", attempt: null, detail: null }];
   for (const error of task.errors) out.push({ at: error.at, what: "failed", attempt: error.attempt, detail: `${error.kind}: ${error.message}` });
   if (task.stateSince !== task.submittedAt) out.push({ at: task.stateSince, what: task.state, attempt: task.attempts || null, detail: null });
   return out;
 }
 
-/** Within one millisecond it was still one after the other. */
-function rank(step: Step): number {
-  if (step.what === "submitted") return 0;
-  return (step.attempt ?? 99) * 3 + (step.what === "started" ? 0 : step.what === "failed" ? 1 : 2);
+function replayed(task: Task): boolean {
+  return task.history?.some((step) => step.what === "replayed") ?? false;
+}
+
+/** How many of its errors are of attempts since the last replay. */
+function own(task: Task): number {
+  if (!replayed(task)) return task.errors.length;
+  const story = task.history ?? [];
+  const since = story.slice(story.map((step) => step.what).lastIndexOf("replayed"));
+  return since.filter((step) => step.what === "failed" || step.what === "crashed").length;
 }
 
 /** Where a task is after such a step. */
@@ -174,12 +180,12 @@ function Bar({ task }: { task: Task }) {
   );
 }
 
-function ErrorBox({ error, open, redacted }: { error: AttemptError; open: boolean; redacted: boolean }) {
+function ErrorBox({ error, before, open, redacted }: { error: AttemptError; before: boolean; open: boolean; redacted: boolean }) {
   return (
     <details class="error" open={open}>
       <summary>
         <span class="error-kind">{error.kind}</span> <span class="error-message">{error.message}</span>
-        <span class="faint num error-meta">attempt {error.attempt} · {clock(error.at)}{error.worker && ` · ${error.worker}`}</span>
+        <span class="faint num error-meta">attempt {error.attempt}{before && " before the replay"} · {clock(error.at)}{error.worker && ` · ${error.worker}`}</span>
       </summary>
       {error.traceback ? (
         <div class="code-box">

@@ -9,13 +9,18 @@ import { batch, signal } from "@preact/signals";
 import { asRefusal, get, queuePath } from "../api/client";
 import { follow, type Message } from "../api/stream";
 import type { QueueEvent, Stats } from "../api/types";
+import { bound } from "./session";
 
-export type Liveness = "connecting" | "live" | "reconnecting" | "polling" | "paused";
+export type Liveness = "connecting" | "live" | "waiting" | "reconnecting" | "polling" | "paused";
 
 export const liveness = signal<Liveness>("connecting");
 export const stats = signal<Stats | null>(null);
+/** Whether the numbers shown are from before: none came for a while. Someone who paused knows that anyway. */
+export const old = signal(false);
 /** Why there are no numbers, in words; null while there are. */
 export const statsTrouble = signal<string | null>(null);
+/** The queue that was to be followed and is not there; null: it is. */
+export const missing = signal<string | null>(null);
 /** The newest events, newest first. */
 export const recent = signal<QueueEvent[]>([]);
 
@@ -26,6 +31,8 @@ export interface News {
 }
 
 const POLL_MS = 2_000;
+/** Numbers come each second; without any for this long nobody can read them, whether or not the stream is open. */
+const OLD_MS = 4_000;
 const RETRY_STREAM_MS = 20_000;
 const TRIES_BEFORE_POLLING = 3;
 /** Events that wait for a frame; a page that is hidden gets few frames, and needs no more than to read again. */
@@ -41,6 +48,27 @@ export function listen(take: (news: News) => void): () => void {
 }
 
 // -- gathering
+
+/** When numbers came last, by the clock that never goes back; while there are none, when they were first waited for. */
+let toldAt = performance.now();
+
+function told(): void {
+  toldAt = performance.now();
+  batch(() => {
+    old.value = false;
+    statsTrouble.value = null;
+    if (liveness.value === "waiting") liveness.value = "live";
+  });
+}
+
+setInterval(() => {
+  // To whom the numbers are not told, their absence tells nothing.
+  if (!running || bound.value || liveness.value === "paused" || performance.now() - toldAt < OLD_MS) return;
+  batch(() => {
+    old.value = true;
+    if (liveness.value === "live") liveness.value = "waiting";
+  });
+}, 500);
 
 let waiting: QueueEvent[] = [];
 let missed = false;
@@ -71,7 +99,7 @@ function take(message: Message): void {
   if (message.event === "gap") missed = true;
   else if (message.event === "stats") {
     newest = JSON.parse(message.data) as Stats;
-    statsTrouble.value = null;
+    told();
   } else if (waiting.length >= MOST_WAITING) missed = true;
   else waiting.push({ ids: [], kind: message.event, ...(JSON.parse(message.data) as Partial<QueueEvent>) } as QueueEvent);
   soon();
@@ -85,18 +113,26 @@ let lastId: string | null = null;
 /** Follows the queue, and no other any more. */
 export function follows(queue: string | null): void {
   if (running?.queue === queue) return;
+  missing.value = null;
   running?.stop.abort();
   running = null;
   batch(() => {
     stats.value = null;
     statsTrouble.value = null;
     recent.value = [];
+    old.value = false;
   });
   waiting = [];
   missed = false;
   newest = null;
   lastId = null;
   if (queue !== null) start(queue);
+}
+
+/** Follows a queue that is not there no more. */
+export function gone(queue: string): void {
+  missing.value = queue;
+  running?.stop.abort();
 }
 
 /** Stops or goes on; what was missed meanwhile is asked for by its position in the stream. */
@@ -113,13 +149,14 @@ export function pause(on: boolean): void {
 function start(queue: string): void {
   const stop = new AbortController();
   running = { queue, stop };
+  toldAt = performance.now();
   liveness.value = "connecting";
   void run(queue, stop.signal);
 }
 
 async function run(queue: string, signal: AbortSignal): Promise<void> {
   let failures = 0;
-  while (!signal.aborted) {
+  while (!signal.aborted && missing.value !== queue) {
     let refusedFor = 0;
     try {
       await follow(queuePath(queue, "events"), lastId, signal, opened, (message) => {
@@ -145,7 +182,8 @@ async function run(queue: string, signal: AbortSignal): Promise<void> {
   function opened(): void {
     // Without a position to resume from, what happened before is unknown.
     if (lastId === null) missed = true;
-    liveness.value = "live";
+    // A stream that opens says nothing of the numbers yet.
+    liveness.value = old.value ? "waiting" : "live";
     soon();
   }
 }
@@ -156,11 +194,16 @@ async function poll(queue: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted && Date.now() < until) {
     try {
       newest = await get<Stats>(queuePath(queue, "stats"), signal);
-      statsTrouble.value = null;
+      told();
       liveness.value = "polling";
     } catch (error) {
       const refusal = asRefusal(error);
       if (signal.aborted || refusal.status === 401) return;
+      if (refusal.status === 404) {
+        // There is no such queue (or is none any more): asking again would be of no use until somebody looks anew.
+        missing.value = queue;
+        return;
+      }
       statsTrouble.value = refusal.message;
       liveness.value = refusal.status === 403 ? "polling" : "reconnecting";
     }

@@ -42,7 +42,7 @@ export function Chart({ title, at, lines, format, empty, of, height = 168 }: {
         legend: { show: false },
         padding: [8, 6, 0, 0],
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-        scales: { y: { range: (_u, _min, max) => [0, (max > 0 ? max : 1) * 1.06] } },
+        scales: { y: { range: (_u, _min, max) => [0, Math.max(max > 0 ? max : 1, of === "tasks" ? 1 : 0) * 1.06] } },
         axes: [
           { ...axis, size: 24, space: 70, grid: { show: false }, values: (_u, ticks) => ticks.map(tick(ticks)) },
           { ...axis, size: 52, space: 34, ...(of ? { incrs: MARKS[of] } : {}), values: (_u, ticks) => ticks.map(format) },

@@ -45,13 +45,14 @@ function bodyOf({ ids, filter }: Target): Record<string, unknown> {
 }
 
 /** Counts what it would be, before anything is done. */
-function useCount(path: string, body: Record<string, unknown>): { matched: number | null; trouble: string | null } {
+function useCount(path: string, body: Record<string, unknown> | null): { matched: number | null; trouble: string | null } {
   const [matched, setMatched] = useState<number | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const text = JSON.stringify(body);
   useEffect(() => {
     const stop = new AbortController();
     setMatched(null);
+    if (body === null) return;
     toTheEnd(path, { ...body, dryRun: true }, stop.signal).then(
       (result) => setMatched(result.matched),
       (error: unknown) => !stop.signal.aborted && setTrouble(asRefusal(error).message),
@@ -73,6 +74,7 @@ function Replay({ queue, target, close, done }: { queue: string; target: Target;
   const [phase, setPhase] = useState<Phase>({ at: "asking" });
   const [trouble, setTrouble] = useState<string | null>(null);
   const { matched, trouble: uncounted } = useCount(path, bodyOf(target));
+  const { matched: canary } = useCount(path, share === "1" ? null : { ...bodyOf(target), share: Number(share) });
   const stop = useRef(new AbortController());
   useEffect(() => () => stop.current.abort(), []);
 
@@ -106,6 +108,7 @@ function Replay({ queue, target, close, done }: { queue: string; target: Target;
               {SHARES.map(([value, word]) => (
                 <label key={value}><input type="radio" name="share" value={value} checked={share === value} onChange={() => setShare(value)} />{word}</label>
               ))}
+              {canary !== null && matched !== null && <p class="num" role="status">At first: <b>{count(canary)} of {count(matched)}</b>.{canary === 0 && " None of them falls into that share: choose a larger one."}</p>}
               <p class="faint small">A canary tells whether the cause is mended before all of them fail again. The rest follows when you say so.</p>
             </fieldset>
           )}
@@ -117,7 +120,7 @@ function Replay({ queue, target, close, done }: { queue: string; target: Target;
         </form>
       )}
       {phase.at === "working" && <p class="num" role="status">{count(phase.done.changed)} replayed, {count(phase.done.scanned)} looked at…</p>}
-      {phase.at === "watching" && <Watch queue={queue} done={phase.done} all={phase.all} rest={() => void act("1")} close={close} />}
+      {phase.at === "watching" && <Watch queue={queue} done={phase.done} all={phase.all} of={matched} rest={() => void act("1")} close={close} />}
     </Dialog>
   );
 }
@@ -125,7 +128,7 @@ function Replay({ queue, target, close, done }: { queue: string; target: Target;
 const NONE: Done = { matched: 0, changed: 0, skipped: 0, scanned: 0, errors: [], ids: [] };
 
 /** How the replayed ones fare. */
-function Watch({ queue, done, all, rest, close }: { queue: string; done: Done; all: boolean; rest: () => void; close: () => void }) {
+function Watch({ queue, done, all, of, rest, close }: { queue: string; done: Done; all: boolean; of: number | null; rest: () => void; close: () => void }) {
   const [states, setStates] = useState<Record<string, number>>({});
   const [trouble, setTrouble] = useState<string | null>(null);
   const busy = useRef(false);
@@ -151,7 +154,7 @@ function Watch({ queue, done, all, rest, close }: { queue: string; done: Done; a
   const watched = done.ids.length;
   return (
     <>
-      <p><b class="num">{plural(done.changed, "task")}</b> replayed{all ? "." : " as a canary."} {watched < done.changed && `The first ${count(watched)} are watched.`}</p>
+      <p><b class="num">{all || of === null ? plural(done.changed, "task") : `${count(done.changed)} of ${plural(of, "task")}`}</b> replayed{all ? "." : " as a canary."} {watched < done.changed && `The first ${count(watched)} are watched.`}</p>
       <div class="state-strip tall" role="img" aria-label={Object.entries(states).map(([state, n]) => `${n} ${state}`).join(", ")}>
         {Object.entries(states).map(([state, n]) => <span key={state} data-state={state} style={{ flexGrow: n }} />)}
       </div>

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asRefusal, get, query, queuePath, type Refusal } from "../api/client";
 import { ENDED, type LogLine, type Logs, type Task } from "../api/types";
-import { clock, count, exact } from "../lib/format";
+import { clock, exact, plural } from "../lib/format";
 import { useEvery } from "../lib/hooks";
 import { Panel } from "./basics";
 
@@ -45,7 +45,7 @@ export function TaskLogs({ queue, task }: { queue: string; task: Task }) {
   }, [lines]);
 
   return (
-    <Panel title="Logs" aside={lines.length > 0 && <span class="num">{count(lines.length)} lines{truncated && ", older ones were dropped"}</span>}>
+    <Panel title="Logs" aside={lines.length > 0 && <span class="num">{plural(lines.length, "line")}{truncated && ", older ones were dropped"}</span>}>
       {refusal && <p class="notice bad" role="alert">{refusal.message}</p>}
       {lines.length === 0 ? (
         <p class="faint">{ended ? "It wrote no log lines." : "No log lines yet."} Handlers write them with <code>ctx.log</code>.</p>

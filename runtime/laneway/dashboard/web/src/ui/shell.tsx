@@ -5,25 +5,26 @@ import { useState } from "preact/hooks";
 import { useKeys } from "../lib/keys";
 import { compact } from "../lib/format";
 import { go, href, place } from "../router";
-import { liveness, pause, stats, type Liveness } from "../state/live";
+import { liveness, missing, pause, stats, type Liveness } from "../state/live";
 import { loadQueues, queues, remember } from "../state/queues";
-import { can, logout, who } from "../state/session";
+import { bound, can, logout, who } from "../state/session";
 import { choose, theme, type Theme } from "../state/theme";
 import { Help } from "./help";
 import { Icon, type IconName } from "./icons";
 
-const PAGES: { page: string; title: string; icon: IconName; key: string; needs?: string }[] = [
+const PAGES: { page: string; title: string; icon: IconName; key: string; needs?: string; unbound?: boolean }[] = [
   { page: "overview", title: "Overview", icon: "overview", key: "o" },
-  { page: "lanes", title: "Lanes", icon: "lanes", key: "l" },
+  { page: "lanes", title: "Lanes", icon: "lanes", key: "l", unbound: true },
   { page: "tasks", title: "Tasks", icon: "tasks", key: "t" },
   { page: "dead", title: "Dead letters", icon: "dead", key: "d" },
-  { page: "workers", title: "Workers", icon: "workers", key: "w" },
+  { page: "workers", title: "Workers", icon: "workers", key: "w", unbound: true },
   { page: "submit", title: "Submit", icon: "submit", key: "s", needs: "submit" },
 ];
 
 const LIVE_WORDS: Record<Liveness, [string, string]> = {
   connecting: ["Connecting", "Opening the stream of events"],
   live: ["Live", "Changes are shown as they happen"],
+  waiting: ["Waiting", "The gateway gets no numbers from Redis now; what is shown is from before"],
   reconnecting: ["Reconnecting", "The stream of events broke; it is resumed where it ended"],
   polling: ["Polling", "There is no stream of events now: read every 2 s instead"],
   paused: ["Paused", "Nothing is updated until you resume"],
@@ -38,7 +39,9 @@ const THEMES: Record<Theme, { next: Theme; icon: IconName; word: string }> = {
 export function Shell({ children }: { children: ComponentChildren }) {
   const { queue, page } = place.value;
   const [help, setHelp] = useState(false);
-  const pages = PAGES.filter((entry) => !entry.needs || can(entry.needs));
+  const pages = PAGES.filter((entry) => (!entry.needs || can(entry.needs)) && !(entry.unbound && bound.value));
+  // Of a queue that is not there, there is nothing to follow and nowhere to go.
+  const there = queue !== null && queue !== missing.value;
   useKeys({
     "?": () => setHelp(true),
     p: () => pause(liveness.value !== "paused"),
@@ -55,7 +58,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
         </a>
         {queue && <QueueSwitcher queue={queue} page={page} />}
         <div class="top-right">
-          {queue && <LiveButton />}
+          {there && <LiveButton />}
           <ThemeButton />
           <button type="button" class="button quiet square hide-phone" aria-label="Keyboard help" title="Keyboard help (?)" onClick={() => setHelp(true)}>
             <Icon name="keys" />
@@ -63,7 +66,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
           <User />
         </div>
       </header>
-      {queue && (
+      {queue && there && (
         <nav class="nav" aria-label="Pages">
           {pages.map((entry) => (
             <a key={entry.page} href={href(queue, entry.page)} aria-current={page === entry.page ? "page" : undefined} title={`g ${entry.key}`}>
