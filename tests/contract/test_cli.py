@@ -248,12 +248,12 @@ def test_dead_list_is_newest_first_and_filtered(queue: CliQueue) -> None:
     old = queue.kill(2, "no route to host", type="charge")
     new = queue.kill(1, "Bad Card", type="refund", lane="high", tenant="acme")
     answer = queue.json("dead", "list")
-    assert answer["dead"] == 3
-    assert answer["tasks"][0]["id"] == new[0]
-    assert {task["id"] for task in answer["tasks"]} == {*old, *new}
+    assert (answer["next"], answer["total"]) == (None, 3)
+    assert answer["items"][0]["id"] == new[0]
+    assert {task["id"] for task in answer["items"]} == {*old, *new}
 
     def ids(*args: str) -> set[str]:
-        return {task["id"] for task in queue.json("dead", "list", *args)["tasks"]}
+        return {task["id"] for task in queue.json("dead", "list", *args)["items"]}
 
     assert ids("--type", "refund") == set(new)
     assert ids("--lane", "default") == set(old)
@@ -336,7 +336,7 @@ def test_many_are_changed_only_after_a_yes(queue: CliQueue, verb: str, monkeypat
     monkeypatch.setattr("laneway.cli.dead_change.on_terminal", lambda: True)
     result = queue.run("dead", verb, "--all", input="n\n")
     assert result.exit_code == 1
-    assert f"{verb} 2 dead letters of queue default/orders?" in result.stderr
+    assert f"{verb} 2 dead letters of queue default/orders on {queue.url}?" in result.stderr
     assert "nothing was changed" in result.stderr
     assert queue.counts() == {"submitted": 2, "dead": 2}
     result = queue.run("dead", verb, "--all", input="y\n")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import yaml
 from tests.contract.cli_queue import CliQueue
@@ -94,9 +95,9 @@ def test_lists_are_filtered_and_followed_over_many_pages(queue: CliQueue, gatewa
     for filters in (["--type", "refund"], ["--lane", "high"], ["--tenant", "acme"], ["--label", "shop=7"]):
         found = gateway.json("task", "list", "--state", "queued", *filters)
         assert sorted(item["id"] for item in found["items"]) == sorted(few), filters
-        assert found["more"] is False
+        assert found["next"] is None
     limited = gateway.json("task", "list", "--limit", "210", "--type", "charge,refund")
-    assert (len(limited["items"]), limited["more"]) == (210, True)
+    assert (len(limited["items"]), limited["next"] is None) == (210, False)
     ids = gateway.run("task", "list", "--type", "refund", "--ids")
     assert sorted(ids.stdout.split()) == sorted(few)
     assert gateway.json("task", "list", "--created-to", "1h")["items"] == []
@@ -125,7 +126,7 @@ def test_dead_letters_are_grouped_shown_replayed_and_forgotten(queue: CliQueue, 
     assert [(group["type"], group["count"]) for group in groups] == [("charge", 30), ("mail", 5)]
     charge = groups[0]
     found = gateway.json("dead", "list", "--fingerprint", charge["fingerprint"])
-    assert (found["dead"], len(found["tasks"])) == (35, 30)
+    assert (found["next"], len(found["items"])) == (None, 30)
     shown = gateway.run("dead", "show", charge["sample"])
     assert charge["fingerprint"] in shown.stdout and "card 17 was refused" in shown.stdout
     chosen = ["--fingerprint", charge["fingerprint"]]
@@ -136,6 +137,37 @@ def test_dead_letters_are_grouped_shown_replayed_and_forgotten(queue: CliQueue, 
     assert gateway.json("dead", "replay", *chosen, "--yes")["replayed"] == 30 - part
     assert gateway.json("dead", "purge", "--type", "mail", "--yes") == {"chosen": 5, "purged": 5, "refused": []}
     assert queue.counts() == {"submitted": 35, "queued": 30, "purged": 5}
+
+
+def test_lists_as_json_are_what_the_api_answers(queue: CliQueue, gateway: GatewayProcess) -> None:
+    queue.kill(3)
+    with httpx.Client(base_url=f"{gateway.url}/api/v1/queues/orders") as http:
+        for path, command in (("dead", "dead list"), ("tasks", "task list"), ("types", "types")):
+            assert gateway.json(*command.split()).keys() == http.get(path).json().keys(), path
+        assert gateway.json("dead", "list")["items"] == http.get("dead").json()["items"]
+        assert gateway.json("dead", "groups").keys() == http.get("dead/groups").json().keys()
+
+
+def test_a_share_is_told_with_the_whole_of_which_it_is(queue: CliQueue, gateway: GatewayProcess) -> None:
+    queue.kill(40)
+    n = gateway.json("dead", "replay", "--all", "--share", "0.5", "--dry-run")["matched"]
+    assert 0 < n < 40
+    would = gateway.run("dead", "replay", "--all", "--share", "0.5", "--dry-run")
+    assert would.stdout == f"would replay {n} of 40 (a share of 0.5)\n"
+    done = gateway.run("dead", "replay", "--type", "charge", "--share", "0.5", "--yes")
+    assert done.stdout == f"replayed {n} of 40 (a share of 0.5)\n"
+    answer = gateway.json("dead", "purge", "--all", "--share", "1", "--yes")
+    assert answer == {"chosen": 40 - n, "purged": 40 - n, "refused": []}
+
+
+def test_who_may_not_list_queues_is_told_to_name_one(
+    redis7_url: str, guarded: tuple[GatewayProcess, dict[str, str]]
+) -> None:
+    gateway, keys = guarded
+    CliQueue(redis7_url).configure()
+    one = gateway.run("submit", "charge", queue=None, LANEWAY_TOKEN=keys["submitter"])
+    assert (one.exit_code, one.stdout) == (2, "")
+    assert "the role of this credential may not list the queues" in one.stderr and "--queue NAME" in one.stderr
 
 
 def test_a_replay_that_is_watched_tells_how_the_tasks_ended(queue: CliQueue, gateway: GatewayProcess) -> None:

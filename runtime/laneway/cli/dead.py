@@ -50,7 +50,7 @@ def list_(limit: int, chosen: Chosen, where: Where) -> int:
     async def work(session: Session) -> int:
         client = session.client
         found = await search(lambda cursor, size: client.dead_page(cursor, **chosen.query(), limit=size), limit)
-        total = (await client.dead_page(limit=1)).total or 0
+        total = ((await client.dead_page(limit=1)).total or 0) if session.out.for_people else 0
 
         def draw() -> None:
             if not found.items:
@@ -60,7 +60,7 @@ def list_(limit: int, chosen: Chosen, where: Where) -> int:
             if len(found.items) < total:
                 click.echo(f"{len(found.items):,} of {total:,} dead letters", err=True)
 
-        session.out.write({"dead": total, "tasks": [item.raw for item in found.items], "more": found.more}, draw)
+        session.out.write(found.document(), draw)
         return Exit.OK
 
     return on_api(where, work)
@@ -104,7 +104,9 @@ def groups(limit: int, chosen: Chosen, where: Where) -> int:
             if len(shown) < len(found):
                 click.echo(f"{len(shown):,} of {len(found):,} groups", err=True)
 
-        session.out.write({"groups": [group.raw for group in shown], "scanned": scanned}, draw)
+        session.out.write(
+            {"groups": [group.raw for group in shown], "scanned": scanned, "complete": True, "next": None}, draw
+        )
         return Exit.OK
 
     return on_api(where, work)

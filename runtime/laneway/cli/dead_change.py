@@ -74,6 +74,9 @@ def purge(**given: Any) -> int:
     Chooses like replay, and asks first. Exit code 1 when one of them could not be forgotten, 3 when none of
     the IDs is known.
 
+    In a queue with Kafka, its topic of dead letters keeps copies, payloads included, for the queue's
+    kafka.deadRetention.
+
     \b
     Examples:
       laneway dead purge 06gmhl2oq4k1u8bn5d3ti98 -q orders
@@ -92,17 +95,19 @@ def _change(verb: str, done: str, given: dict[str, Any], watch: bool) -> int:
 
     async def work(session: Session) -> int:
         body = _choice(chosen, ids, given["share"])
+        whole = None if ids or given["share"] == 1.0 else await _whole(session, verb, body)
         # What a person typed one by one needs no question, unless it can't be undone.
         asks = (verb == "purge" or not ids) and not given["yes"]
         if given["dry_run"] or asks:
             counted = await _count(session, verb, body, ids, given)
             if given["dry_run"]:
-                return _tell_count(session, verb, counted)
+                return _tell_count(session, verb, counted, whole, given["share"])
             letters = f"{counted:,} dead letters" if counted != 1 else "1 dead letter"
+            letters += _of(whole, given["share"])
             if counted and not confirmed(f"{verb} {letters} of queue {session.target}?"):
                 raise Failure(Exit.FAILED, "nothing was changed")
         changed = await _call(session, verb, verb, body, ids, given["limit"], None)
-        code = _report(session, done, changed, ids)
+        code = _report(session, done, changed, ids, whole, given["share"])
         return await _watched(session, changed.ids, code) if watch else code
 
     return on_api(where, work, changes=not given["dry_run"])
@@ -138,6 +143,16 @@ async def _count(session: Session, verb: str, body: dict[str, Any], ids: tuple[s
             return total if limit is None else min(total, limit)
     found = await _call(session, verb, "counting", {**body, "dryRun": True}, ids, limit, None)
     return found.matched + len(found.refused)
+
+
+async def _whole(session: Session, verb: str, body: dict[str, Any]) -> int:
+    """How many there are of which a share is meant."""
+    given: dict[str, Any] = {"limit": None}
+    return await _count(session, verb, {**body, "share": 1.0}, (), given)
+
+
+def _of(whole: int | None, share: float) -> str:
+    return "" if whole is None else f" of {whole:,} (a share of {share:g})"
 
 
 async def _call(
@@ -177,19 +192,24 @@ async def _call(
                 return done
 
 
-def _tell_count(session: Session, verb: str, n: int) -> int:
-    session.out.write({"matched": n, "dryRun": True}, lambda: click.echo(f"would {verb} {n:,}"))
+def _tell_count(session: Session, verb: str, n: int, whole: int | None, share: float) -> int:
+    document: dict[str, Any] = {"matched": n, "dryRun": True}
+    if whole is not None:
+        document |= {"share": share, "of": whole}
+    session.out.write(document, lambda: click.echo(f"would {verb} {n:,}{_of(whole, share)}"))
     return Exit.OK
 
 
-def _report(session: Session, done: str, changed: Done, ids: tuple[str, ...]) -> int:
+def _report(session: Session, done: str, changed: Done, ids: tuple[str, ...], whole: int | None, share: float) -> int:
     refused = changed.refused
     # (those that a call refuses at once are not among those that it matched)
     chosen = len(ids) or changed.matched
-    document = {"chosen": chosen, done: changed.changed, "refused": refused}
+    document: dict[str, Any] = {"chosen": chosen, done: changed.changed, "refused": refused}
+    if whole is not None:
+        document |= {"share": share, "of": whole}
 
     def draw() -> None:
-        click.echo(f"{done} {changed.changed:,} of {chosen:,}")
+        click.echo(f"{done} {changed.changed:,}{_of(whole, share) or f' of {chosen:,}'}")
         for each in refused[:20]:
             click.echo(f"laneway dead: {each['id']} was not {done}: {_reason(each['why'])}", err=True)
 

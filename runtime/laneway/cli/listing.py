@@ -17,12 +17,22 @@ PAGE = 200
 
 @dataclass
 class Search:
-    """What a search found: ``more`` says that there may be others behind ``limit``."""
+    """What a search found; ``next`` leads to others behind ``limit`` (None: there are none)."""
 
     items: list[TaskItem] = field(default_factory=list)
     scanned: int = 0
     total: int | None = None
-    more: bool = False
+    next: str | None = None
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be others behind ``limit``."""
+        return self.next is not None
+
+    def document(self) -> dict[str, object]:
+        """What was found, as the API says it of a page."""
+        items = [item.raw for item in self.items]
+        return {"items": items, "next": self.next, "scanned": self.scanned, "total": self.total}
 
 
 async def search(
@@ -41,11 +51,8 @@ async def search(
             elif found.total is None and got.next is not None and whole is not None and sys.stderr.isatty():
                 found.total = await whole()
             found.items += got.items
-            found.more = got.next is not None
+            found.next = got.next
             told(found.scanned, found.total, len(found.items))
-    if limit is not None and len(found.items) > limit:
-        found.more = True
-        del found.items[limit:]
     return found
 
 

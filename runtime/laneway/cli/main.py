@@ -38,6 +38,7 @@ COMMANDS = {
     "submit": "Submit a task, or a file of tasks.",
     "task": "Find tasks, look at them, change them, or wait for them.",
     "top": "Watch a queue: rates, latencies, lanes, workers, dead letters.",
+    "types": "List the types of tasks that a queue's workers run.",
     "up": "Run queues, workers and gateway on this machine.",
     "version": "Say which Laneway this is.",
     "worker": "Run the tasks of a queue with the handlers of an app.",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from laneway.cli.contexts import Context, load_contexts, token_of
 from laneway.cli.output import Output
-from laneway.cli.target import Target, opened, resolve, running_up
+from laneway.cli.target import Target, only_queue, opened, queues_of, resolve, running_up
 from laneway.cli.where import Where
 from laneway.errors import AccessDenied, ConfigError
 
@@ -77,7 +77,7 @@ async def connected(where: Where, *, queue: bool = True, changes: bool = False) 
         if where.url or where.port_forward or (context is not None and "redis" not in context.settings):
             yield await _gateway(stack, where, context, queue)
         elif queue:
-            yield await _local(stack, _target(where, context), Output(where.format), context)
+            yield await _local(stack, await _target(where, context), Output(where.format), context)
         else:
             yield await _local_queues(stack, where, context)
 
@@ -162,20 +162,36 @@ async def _only_queue(client: HttpClient) -> str:
             raise
         # (who may only submit sees no numbers, but what there is)
         names = [str(name) for name in (await client.index()).get("queues") or []]
+        if not names:
+            raise click.UsageError(
+                "say which queue: --queue NAME, or LANEWAY_QUEUE in the environment; the role of this credential may "
+                "not list the queues"
+            ) from None
     if len(names) == 1:
         return names[0]
     there = f"; the gateway has {', '.join(names)}" if names else ""
     raise click.UsageError(f"say which queue: --queue NAME, or LANEWAY_QUEUE in the environment{there}")
 
 
-def _target(where: Where, context: Context | None) -> Target:
+async def _target(where: Where, context: Context | None) -> Target:
+    """The queue on a Redis: the one that is named, else the only one there is."""
+    where = _with_context(where, context)
+    queue = where.queue
+    if queue is None and where.redis is not None:
+        queue = await only_queue(where.redis, where.namespace, where.cluster)
+    return resolve(where.redis, queue, where.namespace, where.cluster)
+
+
+def _with_context(where: Where, context: Context | None) -> Where:
+    """With what a context of a Redis says."""
     if context is None:
-        return resolve(where.redis, where.queue, where.namespace, where.cluster)
-    return resolve(
-        str(context.text("redis")),
-        where.queue or context.text("queue"),
-        where.namespace or context.text("namespace"),
-        where.cluster or bool(context.settings.get("cluster")),
+        return where
+    return replace(
+        where,
+        redis=str(context.text("redis")),
+        queue=where.queue or context.text("queue"),
+        namespace=where.namespace or context.text("namespace"),
+        cluster=where.cluster or bool(context.settings.get("cluster")),
     )
 
 
@@ -187,16 +203,24 @@ async def _local(stack: AsyncExitStack, target: Target, out: Output, context: Co
 
 
 async def _local_queues(stack: AsyncExitStack, where: Where, context: Context | None) -> Session:
-    """The API over the queues of the ``laneway up`` in this folder, or the one queue that is named."""
+    """The API over the queues of a Redis or of the ``laneway up`` in this folder, or the one queue that is named."""
     up = running_up() if where.redis is None and context is None else None
+    place = _with_context(where, context)
+    if place.redis is not None and place.queue is None:
+        names = await queues_of(place.redis, place.namespace, place.cluster)
+        return await _several(stack, place, names, "the Redis that is named")
     if up is None or where.queue is not None:
-        return await _local(stack, _target(where, context), Output(where.format), context)
+        return await _local(stack, await _target(where, context), Output(where.format), context)
+    return await _several(stack, where, up.queues, "the laneway up in this folder")
+
+
+async def _several(stack: AsyncExitStack, where: Where, names: list[str], place: str) -> Session:
     stores = {}
-    for name in up.queues:
-        target = resolve(None, name, where.namespace, where.cluster, quiet=True)
+    for name in names:
+        target = resolve(where.redis, name, where.namespace, where.cluster, quiet=True)
         stores[name], _ = await stack.enter_async_context(opened(target))
-    client = await _in_process(stack, stores, up.queues[0] if up.queues else "")
-    return Session(client, "the laneway up in this folder", True, Output(where.format))
+    client = await _in_process(stack, stores, names[0] if names else "")
+    return Session(client, place, True, Output(where.format))
 
 
 async def _in_process(stack: AsyncExitStack, stores: dict[str, Any], queue: str) -> HttpClient:

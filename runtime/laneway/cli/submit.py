@@ -117,6 +117,7 @@ def submit(
 
 
 async def _submit_one(session: Session, body: dict[str, Any], wait: bool, patience: float | None) -> int:
+    from laneway.cli.submit_hints import warn
     from laneway.cli.task import wait_and_show
 
     try:
@@ -129,10 +130,12 @@ async def _submit_one(session: Session, body: dict[str, Any], wait: bool, patien
     if wait:
         if session.out.for_people:
             click.echo(answer.id)
+        await warn(session, body)
         return await wait_and_show(session, answer.id, patience)
     session.out.write(
         {"id": answer.id, "queue": session.queue, "duplicate": answer.duplicate}, lambda: click.echo(answer.id)
     )
+    await warn(session, body)
     return Exit.OK
 
 

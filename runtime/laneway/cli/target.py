@@ -178,13 +178,51 @@ async def _config(store: TaskStore, target: Target) -> QueueConfig:
     except ConfigError as error:
         raise Failure(Exit.NOT_FOUND, str(error)) from error
     except Unavailable as error:
-        if target.redis.address in str(error):  # it says what is wrong with this server
-            raise Failure(Exit.UNAVAILABLE, str(error)) from error
-        source = " (from LANEWAY_REDIS_URL)" if os.environ.get("LANEWAY_REDIS_URL") == target.redis.url else ""
+        raise _away(error, target.redis) from error
+
+
+def _away(error: Unavailable, server: RedisServer) -> Failure:
+    """That a Redis is not there, with what leads elsewhere."""
+    if server.address in str(error):  # it says what is wrong with this server
+        return Failure(Exit.UNAVAILABLE, str(error))
+    source = " (from LANEWAY_REDIS_URL)" if os.environ.get("LANEWAY_REDIS_URL") == server.url else ""
+    return Failure(Exit.UNAVAILABLE, f"{error}: is a Redis at {server.address}{source}? Name another with --redis URL")
+
+
+async def queues_of(redis: str, namespace: str | None, cluster: bool) -> list[str]:
+    """The names of the queues that a Redis has, at least one.
+
+    Raises:
+        Failure: there is none (3), or the Redis can't be reached (5).
+        ConfigError: a setting of Redis in the environment is wrong, or its user may not look for queues.
+    """
+    from laneway.adapters.redis.queue_names import queue_names
+
+    server, namespace = _server(redis, cluster, None), namespace or DEFAULT_NAMESPACE
+    try:
+        names = await queue_names(server, namespace)
+    except Unavailable as error:
+        raise _away(error, server) from error
+    except ConfigError as error:
+        raise ConfigError(f"say which queue, with --queue NAME: {error}") from error
+    if not names:
         raise Failure(
-            Exit.UNAVAILABLE,
-            f"{error}: is a Redis at {target.redis.address}{source}? Name another with --redis URL",
-        ) from error
+            Exit.NOT_FOUND,
+            f"{server.address} has no queue of namespace {namespace}: apply a TaskQueue, or name another place with "
+            "--redis or --namespace",
+        )
+    return names
+
+
+async def only_queue(redis: str, namespace: str | None, cluster: bool) -> str:
+    """The name of the one queue that a Redis has. Raises as :func:`queues_of`, and click.UsageError when there are
+    several."""
+    names = await queues_of(redis, namespace, cluster)
+    if len(names) == 1:
+        return names[0]
+    raise click.UsageError(
+        f"say which queue: --queue NAME, or LANEWAY_QUEUE in the environment; that Redis has {', '.join(names)}"
+    )
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def list_(
             for item in found.items:
                 click.echo(item.id)
         else:
-            session.out.write(_document(found), lambda: _draw(found, chosen))
+            session.out.write(found.document(), lambda: _draw(found, chosen))
         return Exit.OK
 
     try:
@@ -97,11 +97,6 @@ async def _found(session: Session, chosen: Chosen, sort: str | None, limit: int 
     return await search(
         lambda cursor, size: session.client.task_page(cursor, **chosen.query(), sort=sort, limit=size), limit, whole
     )
-
-
-def _document(found: Search) -> dict[str, object]:
-    items = [item.raw for item in found.items]
-    return {"items": items, "more": found.more, "scanned": found.scanned, "total": found.total}
 
 
 def _draw(found: Search, chosen: Chosen) -> None:
@@ -157,7 +152,7 @@ async def _watch(session: Session, chosen: Chosen, sort: str | None, limit: int 
 
     if not session.out.for_people:
         while True:
-            session.out.data(_document(await _found(session, chosen, sort, limit)))
+            session.out.data((await _found(session, chosen, sort, limit)).document())
             await asyncio.sleep(period)
     last = drawn(await _found(session, chosen, sort, limit))
     with Live(last, console=console(), screen=False, auto_refresh=False) as live:

@@ -306,6 +306,10 @@ class HttpClient:
         """Asks a worker, by its id, to take nothing new and to end when its tasks have."""
         return await self.caller.json("POST", self.path("workers", worker, "drain"))
 
+    async def types(self) -> list[a.TypeItem]:
+        """The types of tasks that the queue's workers run, or ran within the last day."""
+        return _items(await self.caller.json("GET", self.path("types")), a.TypeItem)
+
     async def stats(self) -> a.Stats:
         """The queue's numbers now."""
         return await self._get(a.Stats, "GET", self.path("stats"))

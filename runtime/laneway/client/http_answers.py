@@ -351,6 +351,16 @@ class QueueItem(Answer):
     slots: int | None = None
 
 
+class TypeItem(Answer):
+    """A type of tasks as its application defines it. ``lane`` None: the queue's default; ``payload`` is the JSON Schema
+    of the arguments."""
+
+    type: str
+    lane: str | None = None
+    description: str = ""
+    payload: dict[str, Any] = msgspec.field(name="schema", default_factory=dict)
+
+
 class LaneItem(Answer):
     """A lane: its settings and how it stands; rates are tasks a second."""
 
