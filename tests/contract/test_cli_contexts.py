@@ -102,6 +102,11 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Run, file: Path, args
     assert not file.exists()
 
 
+def test_the_help_says_which_names_may_be_left_out(run: Run) -> None:
+    assert "context show [OPTIONS] [NAME]" in run("context", "show", "--help").stdout
+    assert "context use [OPTIONS] NAME" in run("context", "use", "--help").stdout
+
+
 def test_a_name_is_not_overwritten_by_accident(run: Run, file: Path) -> None:
     run("context", "add", "a", "--url", "http://one")
     assert "already: add --replace" in run("context", "add", "a", "--url", "http://two").stderr

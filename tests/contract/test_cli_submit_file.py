@@ -63,6 +63,19 @@ def test_another_file_line_type_or_run_is_another_task(queue: CliQueue, tmp_path
     assert queue.run("submit", "charge", "-f", one).stdout == "submitted 1, there already 1\n"
 
 
+def test_lines_that_are_there_keep_their_lane_which_is_said_where_another_is_named(
+    queue: CliQueue, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "tasks.jsonl", {}, {})
+    first = queue.run("submit", "charge", "-f", file, "--lane", "default")
+    assert (first.stdout, first.stderr) == ("submitted 2\n", "")
+    again = queue.run("submit", "charge", "-f", file, "--lane", "high")
+    assert again.stdout == "submitted 0, there already 2\n"
+    assert again.stderr == "laneway submit: lines that were there already keep the lane that they have\n"
+    assert {item["lane"] for item in queue.json("task", "list")["items"]} == {"default"}
+    assert queue.run("submit", "charge", "-f", file).stderr == ""
+
+
 def test_standard_input_can_be_resumed_by_the_name_of_a_run(queue: CliQueue) -> None:
     for expected in ("submitted 2\n", "submitted 0, there already 2\n"):
         assert queue.run("submit", "a", "-f", "-", "--run", "r1", input="{}\n{}\n").stdout == expected

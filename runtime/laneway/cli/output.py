@@ -130,8 +130,10 @@ def span(seconds: float | None) -> str:
     """A length of time with a unit that suits it ("-" for none)."""
     if seconds is None:
         return "-"
-    if seconds < 0.0005:
+    if seconds < 0.000_005:
         return "0 s"
+    if seconds < 0.01:
+        return f"{seconds * 1000:.2g} ms"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 100:

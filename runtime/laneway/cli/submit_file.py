@@ -168,6 +168,8 @@ async def submit_file(client: HttpClient, file: BinaryIO, manner: Manner, out: O
         ledger.say(f"laneway submit: stopped; lines after {ledger.done_to:,} were not read", err=True)
     if out.for_people:
         ledger.say(ledger.summary())
+        if ledger.duplicates and "lane" in manner.defaults:
+            ledger.say("laneway submit: lines that were there already keep the lane that they have", err=True)
     return ledger.exit()
 
 

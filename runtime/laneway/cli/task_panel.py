@@ -25,6 +25,9 @@ STYLES = {
 }
 
 
+_ENDED = ("succeeded", "dead", "cancelled", "expired")
+
+
 def print_task(task: TaskDetail) -> None:
     """Draws all that is known of a task on standard output."""
     from rich.console import Group
@@ -108,7 +111,11 @@ def _waits(waits: Waits) -> str:
 
 def _attempts(task: TaskDetail) -> str:
     crashes = f", {task.crashes} of them ended with the worker's death" if task.crashes else ""
-    most = f" of {task.max_attempts}" if task.max_attempts else " (the worker decides how many there may be)"
+    most = ""
+    if task.max_attempts:
+        most = f" of {task.max_attempts}"
+    elif task.state not in _ENDED:
+        most = " (the worker decides how many there may be)"
     return f"{task.attempts}{most}{crashes}"
 
 

@@ -216,6 +216,11 @@ def _routes(gateway: Gateway) -> list[Route]:
             "task": TASK,
             "cancel": f"{TASK}/cancel",
             "stats": f"{QUEUE}/stats",
+            "dead": f"{QUEUE}/dead",
+            "lanes": f"{QUEUE}/lanes",
+            "events": f"{QUEUE}/events",
+            "whoami": "/api/v1/whoami",
+            "dashboard": HOME,
         },
     )
 

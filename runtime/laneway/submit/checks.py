@@ -49,7 +49,7 @@ def live_lane(task: NewTask, config: QueueConfig) -> LaneConfig:
     lane = config.lane(name)
     if lane is None or lane.gone:
         what = "is being removed" if lane is not None else "does not exist"
-        names = ", ".join(sorted(lane.name for lane in config.lanes if not lane.gone))
+        names = ", ".join(lane.name for lane in config.lanes if not lane.gone)
         raise UnknownLane(f"lane {_shown(name)} {what}; the lanes of this queue are: {names or '(none)'}")
     return lane
 
