@@ -19,6 +19,7 @@ from laneway.adapters.redis.connection import AWAY, AnyRedis, connect, turned_aw
 from laneway.adapters.redis.feed import StreamFeed
 from laneway.adapters.redis.history import RedisHistory
 from laneway.adapters.redis.keys import QueueKeys
+from laneway.adapters.redis.letters import Letters
 from laneway.adapters.redis.notes import RedisNotes
 from laneway.adapters.redis.primaries import erase_keys, load_scripts
 from laneway.adapters.redis.replicas import Replicas
@@ -103,6 +104,7 @@ class RedisStore:
         self.actions = RedisActions(self._call, self.replay)
         self.notes = RedisNotes(self)
         self.workers = RedisWorkers(self)
+        self._letters = Letters(self)
         self.events = StreamFeed(self)
         self.history = RedisHistory(self)
 
@@ -360,7 +362,11 @@ class RedisStore:
         return [code for chunk in _chunks(ids) for code in _codes(await self._call("replay", *chunk))]
 
     async def purge(self, ids: Sequence[bytes]) -> int:
-        return sum([int((await self._call("purge", len(chunk), *chunk))[2]) for chunk in _chunks(ids)])
+        await self._letters.read()
+        purged = sum([int((await self._call("purge", len(chunk), *chunk))[2]) for chunk in _chunks(ids)])
+        states = await self.browse.states(ids)
+        await self._letters.erase([id for id, state in zip(ids, states, strict=True) if state is None])
+        return purged
 
     async def stats(self) -> QueueStats:
         reply = await self._call("stats")
