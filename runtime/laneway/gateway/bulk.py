@@ -17,7 +17,7 @@ from laneway.gateway.auth.audit import DRY_RUN, audit_note
 from laneway.gateway.auth.identity import Identity, forbidden, identity_of
 from laneway.gateway.auth.permissions import Permission
 from laneway.gateway.bodies import FieldError, TaskId
-from laneway.gateway.cursors import begun, settled_before, with_moment
+from laneway.gateway.cursors import begun, opened, scanned_of, sealed, settled_before, with_moment
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.filtering import FilterBody, read_filter, read_position, says_nothing
 from laneway.gateway.front import Fronts, QueueFront
@@ -241,7 +241,7 @@ async def _by_filter(
     wanted = _able(read_filter(body.filter or FilterBody(), config, identity), body.action)
     # What an answer's cursor belongs to: its tasks must not be met by another action by mistake.
     more = f"{body.action} {change.lane} {change.priority}"
-    cursor, until_ms = body.cursor, 0
+    cursor, until_ms = await opened(front, identity, body.cursor), 0
     if body.action in _MOMENT:
         until_ms, cursor = await begun(front, cursor)
         wanted = settled_before(wanted, until_ms)
@@ -259,10 +259,11 @@ async def _by_filter(
         over = time.monotonic() >= until or (body.limit is not None and tally.matched >= body.limit)
         if after is None or over:
             break
+    tally.scanned = scanned_of(identity, tally.scanned, tally.matched)
     if after is None:
         return None
     text = cursor_text(after, wanted, Sort.OLDEST, more)
-    return with_moment(until_ms, text) if until_ms else text
+    return await sealed(front, identity, with_moment(until_ms, text) if until_ms else text)
 
 
 def _able(wanted: Filter, action: str) -> Filter:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from laneway.gateway.addressed import front_of, task_id_of
 from laneway.gateway.auth.identity import identity_of
+from laneway.gateway.cursors import opened, scanned_of, sealed
 from laneway.gateway.dead_bodies import (
     DeadAnswer,
     DeadItem,
@@ -79,9 +80,10 @@ class DeadRoutes:
         front = front_of(self._fronts, request)
         query = read_query(request, DeadQuery)
         config = await front.config()
-        wanted = dead_only(read_filter(query, config, identity_of(request)))
+        identity = identity_of(request)
+        wanted = dead_only(read_filter(query, config, identity))
         mark = query.fingerprint or ""
-        after = read_position(query.cursor, wanted, Sort.ENDED_LAST, mark)
+        after = read_position(await opened(front, identity, query.cursor), wanted, Sort.ENDED_LAST, mark)
         browse = front.store.browse
         page = await front.ask(browse.page(wanted, Sort.ENDED_LAST, query.limit, after, also=marked(mark)))
         total = None if mark else await front.ask(browse.count(wanted))
@@ -91,17 +93,22 @@ class DeadRoutes:
             for row, text in zip(page.rows, texts, strict=True)
         ]
         following = None if page.after is None else cursor_text(page.after, wanted, Sort.ENDED_LAST, mark)
-        return json_response(DeadList(items, following, page.scanned, total), headers=_FRESH)
+        following = await sealed(front, identity, following)
+        scanned = scanned_of(identity, page.scanned, len(items))
+        return json_response(DeadList(items, following, scanned, total), headers=_FRESH)
 
     async def groups(self, request: Request) -> Response:
         """GET .../dead/groups"""
         front = front_of(self._fronts, request)
         query = read_query(request, GroupsQuery)
-        wanted = dead_only(read_filter(query, await front.config(), identity_of(request)))
-        after = read_position(query.cursor, wanted, Sort.ENDED_LAST, "groups")
+        identity = identity_of(request)
+        wanted = dead_only(read_filter(query, await front.config(), identity))
+        after = read_position(await opened(front, identity, query.cursor), wanted, Sort.ENDED_LAST, "groups")
         found, scanned, following = await _group(front, wanted, after)
         groups = sorted((group.body() for group in found.values()), key=lambda body: (-body.count, body.fingerprint))
         cursor = None if following is None else cursor_text(following, wanted, Sort.ENDED_LAST, "groups")
+        cursor = await sealed(front, identity, cursor)
+        scanned = scanned_of(identity, scanned, sum(group.count for group in groups))
         return json_response(GroupsAnswer(groups, scanned, following is None, cursor), headers=_FRESH)
 
     async def show(self, request: Request) -> Response:

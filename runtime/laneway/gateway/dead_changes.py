@@ -18,7 +18,7 @@ from laneway.gateway.addressed import front_of
 from laneway.gateway.auth.audit import DRY_RUN, audit_note
 from laneway.gateway.auth.identity import identity_of
 from laneway.gateway.bodies import FieldError
-from laneway.gateway.cursors import begun, settled_before, with_moment
+from laneway.gateway.cursors import begun, opened, scanned_of, sealed, settled_before, with_moment
 from laneway.gateway.dead import DEAD, dead_only, marked
 from laneway.gateway.dead_bodies import (
     MOST_IDS,
@@ -164,8 +164,9 @@ async def _by_filter(request: Request, front: QueueFront, form: ChosenBody, chan
     given = form.filter or DeadFilterBody()
     config = await front.config()
     sort = Sort.ENDED if form.limit is None else Sort.ENDED_LAST
-    until_ms, cursor = await begun(front, form.cursor)
-    wanted = settled_before(dead_only(read_filter(given, config, identity_of(request))), until_ms)
+    identity = identity_of(request)
+    until_ms, cursor = await begun(front, await opened(front, identity, form.cursor))
+    wanted = settled_before(dead_only(read_filter(given, config, identity)), until_ms)
     bound = f"{form.share!r} {given.fingerprint or ''}"
     after = read_position(cursor, wanted, sort, bound)
     mark = marked(given.fingerprint or "")
@@ -188,7 +189,8 @@ async def _by_filter(request: Request, front: QueueFront, form: ChosenBody, chan
         if after is None or done.matched >= most or time.monotonic() >= stop_at:
             break
     if after is not None:
-        done.next = with_moment(until_ms, cursor_text(after, wanted, sort, bound))
+        done.next = await sealed(front, identity, with_moment(until_ms, cursor_text(after, wanted, sort, bound)))
+    done.scanned = scanned_of(identity, done.scanned, done.matched)
     return done
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from laneway.gateway.addressed import front_of
 from laneway.gateway.auth.identity import Identity, identity_of
 from laneway.gateway.bodies import FieldError, TaskId
+from laneway.gateway.cursors import opened, scanned_of, sealed
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.filtering import FilterQuery, read_filter, read_position, read_sort
 from laneway.gateway.front import Fronts, QueueFront
@@ -91,14 +92,17 @@ class ListRoutes:
         front = front_of(self._fronts, request)
         query = read_query(request, ListQuery)
         config = await front.config()
-        wanted = read_filter(query, config, identity_of(request))
+        identity = identity_of(request)
+        wanted = read_filter(query, config, identity)
         sort = read_sort(query.sort or "", wanted)
-        after = read_position(query.cursor, wanted, sort)
+        after = read_position(await opened(front, identity, query.cursor), wanted, sort)
         page = await front.ask(front.store.browse.page(wanted, sort, query.limit, after))
         total = await front.ask(front.store.browse.count(wanted))
         items = await task_items(front, config, page.rows)
         following = cursor_text(page.after, wanted, sort) if page.after is not None else None
-        return json_response(TaskList(items, following, page.scanned, total), headers=_FRESH)
+        following = await sealed(front, identity, following)
+        scanned = scanned_of(identity, page.scanned, len(items))
+        return json_response(TaskList(items, following, scanned, total), headers=_FRESH)
 
     async def states(self, request: Request) -> Response:
         """POST .../tasks/states"""

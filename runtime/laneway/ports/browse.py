@@ -147,6 +147,10 @@ class Browse(Protocol):
         """The states of tasks, by a light read; None for an unknown id."""
         ...
 
+    async def secret(self) -> bytes:
+        """32 random bytes that all who serve this queue share, made when first asked for: the key of sealed cursors."""
+        ...
+
     async def count(self, wanted: Filter) -> int | None:
         """How many tasks the filter lets through, where the sizes of the sets tell; else None."""
         ...

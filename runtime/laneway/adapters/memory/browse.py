@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 import time
 from bisect import bisect_left, bisect_right
@@ -29,6 +30,7 @@ class MemoryBrowse:
     def __init__(self, tables: Tables, config: Callable[[], Awaitable[QueueConfig]]) -> None:
         self._t = tables
         self._config = config
+        self._secret = secrets.token_bytes(32)
 
     async def page(
         self,
@@ -128,6 +130,10 @@ class MemoryBrowse:
         """The states of tasks."""
         tasks = [self._t.tasks.get(id) for id in ids]
         return [None if task is None else task.state for task in tasks]
+
+    async def secret(self) -> bytes:
+        """The same as long as the store lives."""
+        return self._secret
 
     async def count(self, wanted: Filter) -> int | None:
         """By the sizes of the sets, where these tell."""

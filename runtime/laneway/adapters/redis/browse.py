@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Sequence
@@ -174,6 +175,15 @@ class RedisBrowse:
         fresh = [id for id in ids if id not in known]
         known |= {row.id: row.state for row in await self.rows(fresh) if row is not None}
         return [known.get(id) for id in ids]
+
+    async def secret(self) -> bytes:
+        """What is kept in a key of its own; whoever asks first makes it, and of several at once one does."""
+        key = self._keys.cursors
+        found = await self._command(self._client.get, key)
+        if found is None:
+            await self._command(self._client.set, key, secrets.token_bytes(32), nx=True)
+            found = await self._command(self._client.get, key)
+        return bytes(found)
 
     async def count(self, wanted: Filter) -> int | None:
         """By the sizes of the sets, where these tell."""

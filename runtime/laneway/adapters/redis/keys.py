@@ -67,3 +67,8 @@ class QueueKeys:
     def done_channel(self) -> str:
         """The channel on which ends are announced (see lua/lib/finish.lua)."""
         return self.key("meta") + ":done"
+
+    @property
+    def cursors(self) -> str:
+        """The key of the secret with which gateways seal cursors."""
+        return self.key("meta") + ":cursors"
