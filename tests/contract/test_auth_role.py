@@ -136,6 +136,10 @@ async def test_on_loopback_nothing_has_to_be_said_and_no_page_of_another_site_ge
         page = await client.get(f"{Q}/stats", headers={"Origin": "https://evil.example.org"})
         rebound = await client.get(f"{Q}/stats", headers={"Host": "evil.example.org"})
         assert (page.status_code, rebound.status_code) == (403, 403)
+        for headers in ({"Host": "["}, {"Host": "a]b"}, {"Host": "[::1"}, {"Origin": "http://["}, {"Origin": "null"}):
+            unreadable = await client.get(f"{Q}/stats", headers=headers)
+            assert unreadable.status_code == 403, headers
+            assert unreadable.json()["type"] == "urn:laneway:problem:forbidden"
         assert "give it --auth" in rebound.json()["detail"]
 
 

@@ -281,6 +281,7 @@ async def test_an_id_or_key_of_another_tenants_task_tells_nothing_of_it(store: R
         assert taken.status_code == 409
         assert set(taken.json()) == {"type", "title", "status", "detail", "taskId"}
         assert taken.json()["taskId"] == first["id"], "which is what was sent"
+        assert taken.json()["detail"].startswith(f"the task id {first['id']} can't be used for this task; use another")
         assert (await client.get(f"{TASKS}/{first['id']}", headers=bearer(rival))).status_code == 404
         assert (await client.post(f"{TASKS}/{first['id']}/cancel", headers=bearer(rival))).status_code == 404
         assert (await client.get(f"{TASKS}/{first['id']}", headers=bearer(mine))).json()["state"] == "queued"
@@ -323,3 +324,14 @@ async def test_a_misspelt_permission_is_no_open_door(store: RedisStore) -> None:
 
     with pytest.raises(ValueError, match="there is no permission 'raed'"):
         endpoint("/x", handler, HttpMetrics(), "raed")  # type: ignore[arg-type]
+
+
+async def test_a_host_that_cannot_be_read_is_no_failure_of_the_gateway(store: RedisStore, tmp_path: Path) -> None:
+    keys = keys_of_roles(tmp_path / "keys.yaml")
+    async with guarded(store, {"keys": {"path": str(tmp_path / "keys.yaml")}}) as (client, _):
+        for host in ("[", "a]b"):
+            headers = {"Host": host}
+            assert (await client.get(TASKS, headers=headers | bearer("lw_x_y"))).status_code == 401
+            assert (await client.get(TASKS, headers=headers | bearer(keys["viewer"]))).status_code == 200
+            assert (await client.get("/nothing", headers=headers)).status_code == 404
+            assert (await client.delete(TASKS, headers=headers | bearer(keys["admin"]))).status_code == 405

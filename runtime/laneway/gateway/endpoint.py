@@ -150,11 +150,11 @@ def unrouted(metrics: HttpMetrics) -> Callable[[Request, Exception], Awaitable[R
             allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
             problem = Problem(
                 "method-not-allowed",
-                f"{request.method} is not possible on {request.url.path}; possible: {allow}",
+                f"{request.method} is not possible on {request.scope['path']}; possible: {allow}",
                 headers={"Allow": allow},
             )
         else:
-            problem = Problem("not-found", f"there is nothing at {request.url.path}; / lists what there is")
+            problem = Problem("not-found", f"there is nothing at {request.scope['path']}; / lists what there is")
         metrics.observe(request.method, "(none)", problem.kind.status, None)
         return problem.response()
 

@@ -68,8 +68,8 @@ _TYPES = (
     ProblemType(
         "conflict",
         409,
-        "The idempotency key or id belongs to another task",
-        "`taskId` names that task. Use another key, or send the same type and payload again.",
+        "The idempotency key or id is not free for this task",
+        "Use another key or id than that of `taskId`, or send the same type and payload again.",
     ),
     ProblemType("already-ended", 409, "The task has ended already", "There is nothing left to cancel."),
     ProblemType(

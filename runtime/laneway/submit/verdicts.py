@@ -47,7 +47,8 @@ def verdict(task: NewTask, got: Submitted) -> Receipt | LanewayError:
 def _conflict(task: NewTask, first: bytes) -> IdempotencyConflict:
     other = id_text(first)
     if task.key is None or first == task.id:
-        what = f"the task id {other} is taken by a task that differs from this one"
+        # (It may be another's: nothing is told of it.)
+        what = f"the task id {other} can't be used for this task"
     else:
         what = f"the idempotency key {task.key!r} belongs to task {other}, which has another type or payload"
     return IdempotencyConflict(f"{what}; use another, or send the same task again", other)

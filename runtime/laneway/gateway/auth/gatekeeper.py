@@ -129,7 +129,7 @@ class Gatekeeper:
         if rejected.outcome != "missing":
             _log.warning(
                 "credential refused", reason=rejected.log, outcome=rejected.outcome, address=address,
-                path=request.url.path,
+                path=request.scope["path"],
             )  # fmt: skip
         return _unauthenticated(rejected)
 

@@ -64,7 +64,7 @@ def identity_of(request: Request) -> Identity:
     """
     found = request.scope.get(_SCOPE)
     if not isinstance(found, Identity):
-        raise RuntimeError(f"{request.url.path} was reached past endpoint(): nobody knows who asks")
+        raise RuntimeError(f"{request.scope['path']} was reached past endpoint(): nobody knows who asks")
     return found
 
 

@@ -55,16 +55,24 @@ class LocalGuard(OpenGuard):
             Problem: forbidden; a page of another site asks.
         """
         origin = request.headers.get("origin")
-        if origin is not None and not _local(urlsplit(origin).hostname):
+        if origin is not None and not _local(_host_in(origin)):
             raise Problem("forbidden", "a page of another site may not use a gateway that asks for no credential")
         host = request.headers.get("host", "")
-        if host and not _local(urlsplit(f"//{host}").hostname):
+        if host and not _local(_host_in(f"//{host}")):
             raise Problem(
                 "forbidden",
                 f"a gateway that asks for no credential is used under localhost or 127.0.0.1, not {host[:80]!r}: use"
                 " one of these, or give it --auth",
             )
         return await super().identify(request, public=public)
+
+
+def _host_in(url: str) -> str | None:
+    """The name in a URL that somebody sent; None where there is none, or it can't be read."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # brackets without an address between them, and the like
+        return None
 
 
 def _local(name: str | None) -> bool:
