@@ -64,6 +64,7 @@ def test_a_filter_is_read_from_its_parts(given: dict[str, Any], wanted: Filter) 
         ({"type": 7}, "type", "one or more names"),
         ({"tenant": [str(n) for n in range(101)]}, "tenant", "at most 100"),
         ({"label": "shop"}, "label", "name:value"),
+        ({"createdFrom": "2030-01-31T08:00Z"}, "createdFrom", "like 2030-01-31T08:00:00Z"),
         ({"label": {}}, "label", "at least one label"),
         ({"label": []}, "label", "at least one label"),
         ({"label": ":x"}, "label", "name:value"),

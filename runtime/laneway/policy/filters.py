@@ -25,7 +25,7 @@ NAMES = (
 _STATES = {state.label: state for state in LIST_ORDER}
 _COMMA = re.compile(r"(?<!\\),")
 _ID_PREFIX = re.compile(rf"[0-9a-v]{{1,{ID_CHARS}}}")
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)")
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_VALUES = 100
 MOST_ERROR = 500
