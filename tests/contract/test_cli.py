@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from laneway.adapters.redis import RedisStore
 from laneway.cli.main import main
 from laneway.errors import OutcomeUnknown, Unavailable
 from laneway.kit.ids import id_text, new_task_id
+from laneway.model.config import LaneConfig
 from laneway.model.settlement import Kind
 from laneway.ports.store import Submitted
 from servers.proxy import RedisProxy
@@ -181,6 +183,19 @@ def test_task_show_draws_payload_result_and_each_attempt_s_traceback(queue: CliQ
     (done,) = queue.work(1, Kind.COMPLETE, b"\x81\xa2ok\xc3")
     assert '"ok": true' in queue.run("task", "show", done).stdout
     assert queue.json("task", "show", done)["result"] == {"ok": True}
+
+
+def test_how_many_attempts_there_may_be_is_the_worker_s_matter_only_until_the_end(queue: CliQueue) -> None:
+    (waits,) = queue.submit(1)
+    assert "(the worker decides how many there may be)" in queue.run("task", "show", waits).stdout
+    queue.work(1, Kind.COMPLETE)
+    assert "the worker decides" not in queue.run("task", "show", waits).stdout
+
+
+def test_lanes_are_named_in_the_order_in_which_they_are_served(queue: CliQueue) -> None:
+    queue.configure(lanes=(LaneConfig(n=1, name="urgent"), LaneConfig(n=2, name="default")))
+    for args in (("submit", "a", "--lane", "zz"), ("task", "list", "--lane", "zz"), ("dead", "list", "--lane", "zz")):
+        assert re.search(r"lanes of this queue are:? urgent, default", queue.run(*args).stderr), args
 
 
 def test_what_tasks_say_cannot_steer_the_terminal(queue: CliQueue) -> None:
