@@ -40,6 +40,7 @@ _BEYOND_SCHEMA = {
         r"revise needs a priority, a lane, or both",
         r"(cancel|retry|revise|purge) is for tasks that are ",
         r"say what is to change: ",
+        r"runAt must be at most ten years from now, not ",
     ),
     "invalid-task": (
         r"backoff\.base must be at most backoff\.cap",
