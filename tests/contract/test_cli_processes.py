@@ -259,10 +259,10 @@ def test_top_says_so_while_redis_is_away_and_ends_by_ctrl_c(
 
 
 def test_a_long_search_says_how_far_it_is(queue: CliQueue, terminal: Callable[..., Terminal]) -> None:
-    for _ in range(3):
+    for _ in range(12):
         queue.submit(5000)
-    view = terminal("task", "list", "--type", "none", "--error", "nowhere")
-    view.until("of 15,000, found 0")
+    view = terminal("task", "list", "--type", "none", "--label", "no=where")
+    view.until("of 60,000, found 0")
     view.until("no task is like that")
     assert view.end() == 0
 

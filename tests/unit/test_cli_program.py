@@ -133,7 +133,10 @@ def test_messages_and_texts_are_made_harmless() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (0, "0 s"), (0.00016, "0.16 ms"), (0.25, "250 ms"), (1.25, "1.2 s"), (600, "10 min"), (7200, "2.0 h"), (864_000, "10 d")],
+    [
+        (None, "-"), (0, "0 s"), (0.00016, "0.16 ms"), (0.25, "250 ms"), (1.25, "1.2 s"), (600, "10 min"),
+        (7200, "2.0 h"), (864_000, "10 d"),
+    ],
 )  # fmt: skip
 def test_spans_have_a_unit_that_suits_them(seconds: float | None, text: str) -> None:
     assert span(seconds) == text
