@@ -185,7 +185,7 @@ async def test_many_are_submitted_in_order_each_with_its_own_result(app: App, st
     calls[700] = t.options(key="k").call(700)
     calls[1100] = t.options(key="k").call(1100)
     results = await app.submit_many(calls)
-    assert isinstance(results[3], UnknownLane) and "default, high" in str(results[3])
+    assert isinstance(results[3], UnknownLane) and "high, default" in str(results[3])
     assert isinstance(results[1100], IdempotencyConflict)
     handles = [result for result in results if isinstance(result, Handle)]
     assert len(handles) == 1199 and not any(handle.duplicate for handle in handles)

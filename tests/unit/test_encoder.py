@@ -169,7 +169,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[InvalidTask], str]] = [
     ("a long type", {"type": "t" * 129}, InvalidTask, "type must be 1 to 128"),
     ("a type with a line break", {"type": "a\nb"}, InvalidTask, "printable"),
     ("a type that is no text", {"type": 7}, InvalidTask, "type must be"),
-    ("an unknown lane", {"lane": "hihg"}, UnknownLane, "the lanes of this queue are: default, high"),
+    ("an unknown lane", {"lane": "hihg"}, UnknownLane, "the lanes of this queue are: high, default"),
     ("a lane being removed", {"lane": "old"}, UnknownLane, "'old' is being removed"),
     ("a lane that is a list", {"lane": ["high"]}, UnknownLane, "does not exist"),
     ("a priority over 9", {"priority": 10}, InvalidTask, "a whole number from 0 to 9, not 10"),

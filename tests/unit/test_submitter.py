@@ -121,7 +121,7 @@ async def test_a_conflict_names_the_task_that_holds_the_key() -> None:
 
 async def test_a_conflict_of_ids_says_so() -> None:
     store = AnsweringStore(lambda call, id, envelope: Submitted("conflict", id))
-    with pytest.raises(IdempotencyConflict, match=r"the task id .* is taken"):
+    with pytest.raises(IdempotencyConflict, match=r"the task id .* can't be used for this task"):
         await submitter(store).submit(NewTask(type="t"))
 
 
