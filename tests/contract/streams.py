@@ -24,7 +24,7 @@ class Stream:
 
     async def next(self, *, stats: bool = False) -> tuple[str, dict[str, Any]]:
         """The next event with data: its name and what it says."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(30):
             name = data = ""
             async for line in self._lines:
                 field, _, value = line.partition(": ")
@@ -49,7 +49,7 @@ class Stream:
 
     async def ended(self) -> None:
         """Reads to the end, which must come."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(30):
             async for _ in self._lines:
                 pass
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from laneway.adapters.kafka.admin import ensure_topics
 from laneway.adapters.kafka.feed import KafkaFeed
@@ -124,6 +125,27 @@ async def test_two_readers_do_not_hinder_each_other(log: Log) -> None:
     told = await log.tell(20)
     both = await asyncio.gather(read(log.feed, told[4], told[-1]), read(log.feed, START, told[-1]))
     assert list(both) == [told[5:], told]
+
+
+@pytest.mark.parametrize("log", ["kafka"], indirect=True)
+@pytest.mark.parametrize("question", ["end_offsets", "offsets_for_times"])
+async def test_what_is_told_while_a_reader_finds_its_place_is_read(
+    log: Log, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = getattr(AIOKafkaConsumer, question)
+    told: list[Position] = []
+
+    async def answer(consumer: AIOKafkaConsumer, *args: Any) -> Any:
+        found = await asked(consumer, *args)
+        told.extend(await log.tell(1))
+        return found
+
+    monkeypatch.setattr(AIOKafkaConsumer, question, answer)
+    async with asyncio.timeout(20), aclosing(log.feed.read(START)) as batches:
+        async for batch in batches:
+            if batch:
+                assert positions(batch) == told
+                break
 
 
 async def test_a_topic_that_does_not_exist_is_unavailable(kafka: KafkaServer) -> None:

@@ -371,7 +371,6 @@ async def test_who_is_bound_to_tenants_sees_only_their_tasks_and_no_numbers(stor
     await follower.close()
 
 
-@pytest.mark.timeout(300)  # (a broker that many tests share, on a busy machine)
 async def test_a_queue_with_kafka_is_followed_there(kafka: KafkaServer, redis7_url: str) -> None:
     queue, patient = "mail", GatewayLimits(deadline=30.0)  # (a first connection to Kafka on a busy machine)
     store = await open_store(redis7_url)

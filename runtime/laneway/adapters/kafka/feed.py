@@ -68,8 +68,9 @@ class KafkaFeed:
         try:
             parts = await self._assign(consumer)
             since = max(0, after[0] - _MARGIN_MS)
-            found = await self._within(consumer.offsets_for_times(dict.fromkeys(parts, since)))
+            # The ends first: what is told between the two questions is after them, and so is read.
             ends = await self._within(consumer.end_offsets(parts))
+            found = await self._within(consumer.offsets_for_times(dict.fromkeys(parts, since)))
             for part in parts:
                 at = found.get(part)
                 consumer.seek(part, at.offset if at is not None else ends[part])
