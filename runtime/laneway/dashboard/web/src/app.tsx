@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { Component } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { Dead } from "./pages/dead";
 import { Lanes } from "./pages/lanes";
 import { Login } from "./pages/login";
@@ -71,9 +71,10 @@ function Home() {
     const first = items && firstQueue(items);
     if (!queue && !page && first) go(href(first, "overview"), { replace: true });
   }, [items, queue, page]);
-  // Whoever uses the keyboard, or a reader, goes on in the new page and not in what led there.
+  // Whoever uses the keyboard, or a reader, goes on in the new page and not in what led there. (At once: a moment later it
+  // would take the focus from where a key has put it.)
   const shown = useRef<string | null>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const now = `${queue} ${page} ${item}`;
     if (shown.current !== null && shown.current !== now) document.getElementById("main")?.focus({ preventScroll: true });
     shown.current = now;

@@ -1,6 +1,6 @@
 /** Keys. They do nothing while somebody types, nor while a dialog is open. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export type Keys = Record<string, (event: KeyboardEvent) => void>;
 
@@ -41,7 +41,8 @@ addEventListener("keydown", (event) => {
 export function useKeys(keys: Keys): void {
   const latest = useRef(keys);
   latest.current = keys;
-  useEffect(() => {
+  // With what is shown, not after it is painted: whoever sees the page may press its keys.
+  useLayoutEffect(() => {
     const layer: Keys = new Proxy({}, {
       get: (_, name) => latest.current[name as string],
       ownKeys: () => Object.keys(latest.current),
