@@ -35,7 +35,12 @@ function tenant_conf(tenant)
   return t
 end
 
+-- A batch is often of one kind: the field that the last charge moved, and where the next one of its kind starts. (What
+-- is kept of it below is read and written through vt_get and vt_set as well.)
+local run_lane, run_prio, run_tenant, run_field, run_level, run_cost, run_start
+
 function vt_get(field)
+  if field == run_field then return run_start end
   local v = vt_cache[field]
   if v == nil then
     v = tonumber(call('HGET', VTIME, field) or 0)
@@ -55,6 +60,7 @@ local function vt_both(one, other)
 end
 
 function vt_set(field, value)
+  if field == run_field then run_start = value end
   vt_cache[field] = value
   vt_dirty[field] = value
 end
@@ -65,9 +71,6 @@ function vt_read(fields)
     if vt_cache[fields[i]] == nil then vt_cache[fields[i]] = tonumber(value or 0) end
   end
 end
-
--- A batch is often of one kind: what the last charge found, and where the next one of its kind starts.
-local run_lane, run_prio, run_tenant, run_field, run_level, run_cost, run_start
 
 local function charges_end()
   if run_field then vt_set(run_field, run_start) end
