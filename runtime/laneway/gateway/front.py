@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -63,7 +63,8 @@ class QueueFront:
         if self.watch.away is not None:
             return self._count(task, self._away(), "")
         result = await self._coalescer.submit(task, self._limits.deadline)
-        return self._count(task, await self._settled(task, result), await self._default_lane(result))
+        (counted,) = await self._counted([task], [result])
+        return counted
 
     async def submit_many(self, tasks: list[NewTask]) -> list[Receipt | LanewayError]:
         """Submits a batch; the result of each task, in order."""
@@ -85,10 +86,7 @@ class QueueFront:
             results = [_unknown(task, self._limits.deadline) for task in tasks]
         except LanewayError as error:
             results = [error] * len(tasks)
-        return [
-            self._count(task, await self._settled(task, result), await self._default_lane(result))
-            for task, result in zip(tasks, results, strict=True)
-        ]
+        return await self._counted(tasks, results)
 
     async def ask(self, answer: Awaitable[T], *, changes: bool = False) -> T:
         """Waits for the store's answer, up to the deadline.
@@ -143,37 +141,48 @@ class QueueFront:
     def _away(self) -> Unavailable:
         return Unavailable(f"queue {self.name} can't be reached: {self.watch.away}; nothing was changed", 1.0)
 
-    async def _settled(self, task: NewTask, result: Receipt | LanewayError) -> Receipt | LanewayError:
-        """A task sent again under its own id differs from the first time by its trace, which is no
-        conflict."""
+    async def _settled(self, task: NewTask, error: LanewayError) -> Receipt | LanewayError:
+        """What a refusal is in the end: a task sent again under its own id differs from the first time by its trace,
+        which is no conflict."""
         id = task.id
-        if id is None or task.trace is None or getattr(result, "task_id", None) != id_text(id):
-            return result
-        if isinstance(result, OutcomeUnknown):
-            return result
+        if id is None or task.trace is None or getattr(error, "task_id", None) != id_text(id):
+            return error
+        if isinstance(error, OutcomeUnknown):
+            return error
         try:
             (view,) = await self.ask(self.store.get([id]))
         except LanewayError:
-            return result
+            return error
         if view is None:
-            return result
+            return error
         task.trace = view.envelope.body.trace
         try:
             return await self.ask(self._submitter.submit(task), changes=True)
-        except LanewayError as error:
-            return error
+        except LanewayError as refused:
+            return refused
 
-    async def _default_lane(self, result: Receipt | LanewayError) -> str:
-        """The lane of tasks that name none. The configuration is at hand once a task was taken."""
-        return (await self.store.config()).default_lane if isinstance(result, Receipt) else ""
+    async def _counted(
+        self, tasks: Sequence[NewTask], results: Sequence[Receipt | LanewayError]
+    ) -> list[Receipt | LanewayError]:
+        """The results as they are answered, counted."""
+        settled = [
+            result if isinstance(result, Receipt) else await self._settled(task, result)
+            for task, result in zip(tasks, results, strict=True)
+        ]
+        # The lane of tasks that name none: the configuration is at hand once a task was taken.
+        taken = any(isinstance(result, Receipt) for result in settled)
+        default = (await self.store.config()).default_lane if taken else ""
+        return [self._count(task, result, default) for task, result in zip(tasks, settled, strict=True)]
 
     def _count(self, task: NewTask, result: Receipt | LanewayError, default: str) -> Receipt | LanewayError:
-        lane = task.lane or default
         if not isinstance(result, Receipt):
             # A name that is no lane, or was not checked, must not take the place of a real one.
             reason = rejection(result)
-            self.tasks.rejected("" if reason in ("lane", "invalid", "unavailable") else lane, reason)
-        elif result.duplicate:
+            lane = "" if reason in ("lane", "invalid", "unavailable") else task.lane or ""
+            self.tasks.rejected(lane, reason)
+            return result
+        lane = task.lane or default
+        if result.duplicate:
             self.tasks.series(lane, task.type).duplicate += 1
         else:
             self.tasks.series(lane, task.type).submitted += 1

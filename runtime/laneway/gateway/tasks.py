@@ -29,7 +29,7 @@ from laneway.gateway.problems import Problem, invalid, later, problem_of
 from laneway.gateway.reading import read_body
 from laneway.gateway.routing import CHANGES, QUEUE, TASK, TASKS, WITH_TASK, Doc, Header, Row
 from laneway.gateway.views import stats_answer
-from laneway.kit.ids import id_text
+from laneway.kit.ids import id_text, id_texts
 from laneway.kit.tracing import is_recorded
 from laneway.submit import NewTask, Receipt
 
@@ -125,6 +125,8 @@ class TaskRoutes:
         tasks = [task for task in read if isinstance(task, NewTask)]
         results = await front.submit_many(tasks) if tasks else []
         states = await _states(front, [r.id for r in results if isinstance(r, Receipt) and r.duplicate])
+        ids = [r.id for r in results if isinstance(r, Receipt)]
+        texts = dict(zip(ids, id_texts(ids), strict=True))
         items: list[BatchItem] = []
         answers = iter(zip(tasks, results, strict=True))
         for entry in read:
@@ -132,7 +134,7 @@ class TaskRoutes:
                 front.refused(entry)
                 items.append(BatchItem(entry.kind.status, problem=entry.body))
             else:
-                items.append(_item(*next(answers), states))
+                items.append(_item(*next(answers), texts, states))
         accepted = sum(item.status == 201 for item in items)
         duplicates = sum(item.status == 200 for item in items)
         audit_note(request, accepted=accepted, duplicates=duplicates, refused=len(items) - accepted - duplicates)
@@ -176,13 +178,15 @@ def _for_tenant(identity: Identity, entry: NewTask | Problem) -> NewTask | Probl
     return entry
 
 
-def _item(task: NewTask, result: Receipt | LanewayError, states: dict[bytes, str]) -> BatchItem:
+def _item(
+    task: NewTask, result: Receipt | LanewayError, texts: dict[bytes, str], states: dict[bytes, str]
+) -> BatchItem:
     if not isinstance(result, Receipt):
         problem = _submit_problem(result, task)
         return BatchItem(problem.kind.status, problem=problem.body)
     if result.duplicate:
-        return BatchItem(200, result.text, states.get(result.id), True)
-    return BatchItem(201, result.text, _first_state(task), False)
+        return BatchItem(200, texts[result.id], states.get(result.id), True)
+    return BatchItem(201, texts[result.id], _first_state(task), False)
 
 
 def _raise_if_away(results: list[Receipt | LanewayError], items: list[BatchItem]) -> None:
