@@ -53,6 +53,19 @@ async def served(*stores: RedisStore, **options: Any) -> AsyncIterator[httpx.Asy
         await server.stop()
 
 
+async def submit(client: httpx.AsyncClient, **task: Any) -> str:
+    """The id of one task more."""
+    answer = await client.post(TASKS, json={"type": "t", **task})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """The status of a refusal, and which problem it is."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()["type"].removeprefix("urn:laneway:problem:")
+
+
 async def run_one(store: RedisStore, kind: Kind = Kind.COMPLETE, data: Any = None, *, delay_ms: float = 0.0) -> bytes:
     """Claims the best task and settles it, as a worker does."""
     inc = new_incarnation()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from tests.contract.gateways import TASKS, Q
+from tests.contract.gateways import Q
 
 EVENTS = f"{Q}/events"
 SSE = {"Accept": "text/event-stream"}
@@ -62,12 +62,6 @@ async def stream(
         assert response.status_code == 200, await response.aread()
         assert response.headers["content-type"].startswith("text/event-stream")
         yield Stream(response)
-
-
-async def submit(client: httpx.AsyncClient, **task: Any) -> str:
-    answer = await client.post(TASKS, json={"type": "t", **task})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
 
 
 async def poll(client: httpx.AsyncClient, **query: Any) -> dict[str, Any]:

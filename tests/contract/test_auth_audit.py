@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.contract.credentials import bearer, guarded, keys_of_roles, write_keys
-from tests.contract.gateways import TASKS, Q, metric, open_store, run_one
+from tests.contract.gateways import TASKS, Q, metric, run_one
 
 from laneway.adapters.redis import RedisStore
 from laneway.errors import ConfigError
@@ -19,13 +19,6 @@ from laneway.gateway.auth.audit import outcome_of
 from laneway.model.apikeys import mint
 from laneway.model.auth import AuthSettings
 from laneway.model.settlement import Kind
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from tests.contract.credentials import bearer, guarded, write_keys
 from tests.contract.gateways import TASKS, Q, open_store
 
 from laneway.adapters.redis import RedisStore
 from laneway.kit.ids import id_bytes
 from laneway.model.apikeys import mint
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 async def test_lists_tell_a_bound_credential_nothing_of_what_was_passed_over(store: RedisStore, tmp_path: Path) -> None:

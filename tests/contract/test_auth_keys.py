@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.contract.credentials import bearer, guarded, keys_of_roles, write_keys
-from tests.contract.gateways import TASKS, Q, eventually, metric, open_store
+from tests.contract.gateways import TASKS, Q, eventually, metric
 
 from laneway.adapters.redis import RedisStore
 from laneway.errors import ConfigError
@@ -17,13 +16,6 @@ from laneway.gateway.auth.keys import KeyFiles
 from laneway.model.apikeys import KeyEntry, mint
 
 WHOAMI = "/api/v1/whoami"
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 async def who(client: httpx.AsyncClient, key: str) -> httpx.Response:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.contract.credentials import bearer, guarded
-from tests.contract.gateways import TASKS, Q, eventually, metric, open_store
+from tests.contract.gateways import TASKS, Q, eventually, metric
 from tests.contract.issuer import AUDIENCE, Issuer, SigningKey, b64, running_issuer, unsigned, with_secret
 
 from laneway.adapters.redis import RedisStore
@@ -25,13 +25,6 @@ GRANTS = [
     {"claim": "https://example.org/team", "value": "red", "role": "submitter", "tenants": ["acme"], "payloads": True},
     {"claim": "email_verified", "value": "true", "role": "viewer"},
 ]
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ here; and one that takes a body fails until it is said here what to send.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 from tests.contract.credentials import bearer, guarded, keys_of_roles, write_keys
-from tests.contract.gateways import TASKS, Q, open_store
+from tests.contract.gateways import TASKS, Q
 
 from laneway.adapters.redis import RedisStore
 from laneway.gateway.app import _rows, build_app
@@ -73,13 +73,6 @@ QUERIES = {
 
 #: Stand in another tenant's tasks and nowhere else.
 MARKS = ("acme", "secret-type", "secret-payload", "secret-label", "secret-words", "secret-error", "secret-result")
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 def routes_of(app: Starlette) -> list[tuple[str, str]]:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from tests.contract.cli_queue import CliQueue
-from tests.contract.credentials import keys_of_roles
-from tests.contract.gateway_process import PLACES, GatewayProcess, gateway_process
+from tests.contract.gateway_process import PLACES, GatewayProcess
 from tests.contract.scripted_http import answer, scripted
 
 from laneway.cli.contexts import Context, load_contexts, masked
 from laneway.cli.main import main
 from servers.certificates import Authority
-from servers.redis import RedisServer
 
 Run = Callable[..., Result]
 TOKEN = "lw_abc_0123456789abcdef0123456789abcdef"
@@ -150,20 +148,6 @@ def test_options_that_name_two_places_are_refused(run: Run) -> None:
 
 
 # -- against real servers
-
-
-@pytest.fixture(scope="module")
-def guarded(
-    redis7: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[GatewayProcess, dict[str, str]]]:
-    folder = tmp_path_factory.mktemp("keys")
-    keys = keys_of_roles(folder / "keys.json")
-    (folder / "auth.yaml").write_text("keys: {path: keys.json}\n")
-    redis7.ensure()
-    redis7.flush()
-    CliQueue(redis7.url).configure()
-    with gateway_process(redis7.url, "orders", auth=folder / "auth.yaml") as gateway:
-        yield gateway, keys
 
 
 def test_a_token_comes_by_value_file_environment_or_command(

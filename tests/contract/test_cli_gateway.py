@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import httpx
 import pytest
 import yaml
 from tests.contract.cli_queue import CliQueue
-from tests.contract.credentials import keys_of_roles
-from tests.contract.gateway_process import GatewayProcess, gateway_process
+from tests.contract.gateway_process import GatewayProcess
 
 from laneway.kit.ids import id_text, new_task_id
 from laneway.kit.ports import free_port
@@ -21,15 +19,6 @@ from laneway.model.settlement import Kind
 from servers.redis import RedisServer
 
 UNKNOWN = id_text(new_task_id())
-
-
-@pytest.fixture(scope="module")
-def gateway(redis7: RedisServer) -> Iterator[GatewayProcess]:
-    redis7.ensure()
-    redis7.flush()
-    CliQueue(redis7.url).configure()
-    with gateway_process(redis7.url, "orders") as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -248,20 +237,6 @@ def test_something_else_than_a_gateway_is_told_as_such(redis7: RedisServer) -> N
     result = GatewayProcess(f"http://127.0.0.1:{redis7.port}", None).run("stats")  # type: ignore[arg-type]
     assert (result.exit_code, result.stdout) == (5, "")
     assert len(result.stderr.splitlines()) == 1
-
-
-@pytest.fixture(scope="module")
-def guarded(
-    redis7: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[GatewayProcess, dict[str, str]]]:
-    folder = tmp_path_factory.mktemp("keys")
-    keys = keys_of_roles(folder / "keys.json")
-    (folder / "auth.yaml").write_text("keys: {path: keys.json}\n")
-    redis7.ensure()
-    redis7.flush()
-    CliQueue(redis7.url).configure()
-    with gateway_process(redis7.url, "orders", auth=folder / "auth.yaml") as gateway:
-        yield gateway, keys
 
 
 def test_without_a_credential_or_with_too_small_a_one_it_is_8(

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,12 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 from tests.contract.cli_queue import CliQueue
-from tests.contract.gateway_process import PLACES, GatewayProcess, gateway_process
+from tests.contract.gateway_process import PLACES, GatewayProcess
 
 from laneway.cli.main import main
 from laneway.cli.portforward import Service, service
-from servers.redis import RedisServer
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
-
-
-@pytest.fixture(scope="module")
-def gateway(redis7: RedisServer) -> Iterator[GatewayProcess]:
-    redis7.ensure()
-    redis7.flush()
-    CliQueue(redis7.url).configure()
-    with gateway_process(redis7.url, "orders") as gateway:
-        yield gateway
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The gateway over a real Redis: submitting, refusals, batches, looking and cancelling."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import msgspec
@@ -13,19 +12,6 @@ from laneway.kit.ids import id_text, new_incarnation, new_task_id
 from laneway.model.settlement import Kind
 from laneway.submit import NewTask, Submitter
 from servers.proxy import RedisProxy
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
 
 
 async def test_a_task_is_accepted_and_all_its_fields_come_back(client: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, asgi, eventually, metric, open_store, run_one
+from tests.contract.gateways import TASKS, eventually, metric, open_store, problem, run_one, submit
 
 from laneway.adapters.redis import RedisStore
 from laneway.gateway import bulk as bulk_module
@@ -30,18 +30,6 @@ async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
     await store.close()
 
 
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
-
-
-async def send(client: httpx.AsyncClient, **fields: Any) -> str:
-    answer = await client.post(TASKS, json={"type": "t", **fields})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
 async def look(client: httpx.AsyncClient, id: str) -> dict[str, Any]:
     answer = await client.get(f"{TASKS}/{id}")
     assert answer.status_code == 200
@@ -54,22 +42,18 @@ async def bulk(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def kind(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["type"].removeprefix("urn:laneway:problem:")
-
-
 # -- retry
 
 
 async def test_a_task_that_waits_for_its_time_runs_now(client: httpx.AsyncClient) -> None:
-    id = await send(client, delay=900)
+    id = await submit(client, delay=900)
     answer = await client.post(f"{TASKS}/{id}/retry")
     assert (answer.status_code, answer.json()) == (200, {"id": id, "state": "queued"})
     assert (await look(client, id))["state"] == "queued"
 
 
 async def test_a_dead_task_is_queued_again(store: RedisStore, client: httpx.AsyncClient) -> None:
-    id = await send(client)
+    id = await submit(client)
     await run_one(store, Kind.DEAD, ERROR)
     assert (await client.post(f"{TASKS}/{id}/retry")).status_code == 200
     shown = await look(client, id)
@@ -77,23 +61,23 @@ async def test_a_dead_task_is_queued_again(store: RedisStore, client: httpx.Asyn
 
 
 async def test_what_can_not_be_retried_is_refused(store: RedisStore, client: httpx.AsyncClient) -> None:
-    id = await send(client)
+    id = await submit(client)
     answer = await client.post(f"{TASKS}/{id}/retry")
-    assert kind(answer) == (409, "not-retryable")
+    assert problem(answer) == (409, "not-retryable")
     assert "is queued already" in answer.json()["detail"]
     await run_one(store)
     answer = await client.post(f"{TASKS}/{id}/retry")
-    assert kind(answer) == (409, "not-retryable")
+    assert problem(answer) == (409, "not-retryable")
     assert "is succeeded" in answer.json()["detail"]
-    assert kind(await client.post(f"{TASKS}/{id_text(new_task_id())}/retry")) == (404, "unknown-task")
-    assert kind(await client.post(f"{TASKS}/x/retry")) == (404, "unknown-task")
+    assert problem(await client.post(f"{TASKS}/{id_text(new_task_id())}/retry")) == (404, "unknown-task")
+    assert problem(await client.post(f"{TASKS}/x/retry")) == (404, "unknown-task")
 
 
 # -- revise
 
 
 async def test_a_waiting_task_gets_another_lane_and_priority(client: httpx.AsyncClient) -> None:
-    id = await send(client)
+    id = await submit(client)
     answer = await client.patch(f"{TASKS}/{id}", json={"lane": "high", "priority": 9})
     assert answer.status_code == 200, answer.text
     item = answer.json()
@@ -104,7 +88,7 @@ async def test_a_waiting_task_gets_another_lane_and_priority(client: httpx.Async
 
 
 async def test_a_task_is_put_off_and_brought_forward(client: httpx.AsyncClient) -> None:
-    id = await send(client)
+    id = await submit(client)
     at = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
     item = (await client.patch(f"{TASKS}/{id}", json={"runAt": at.isoformat()})).json()
     assert (item["state"], item["runAt"]) == ("scheduled", at.isoformat().replace("+00:00", "Z"))
@@ -121,7 +105,7 @@ async def test_a_time_that_cannot_be_shown_is_shown_as_near_as_can_be(
     store: RedisStore, client: httpx.AsyncClient, stored_ms: float
 ) -> None:
     """None such is taken any more; a queue may have one from before."""
-    id = await send(client, delay=3600)
+    id = await submit(client, delay=3600)
     assert await store.actions.revise([id_bytes(id)], Revision(due_ms=stored_ms)) == ["revised"]
     shown = await look(client, id)
     if shown["state"] == "scheduled":
@@ -133,30 +117,30 @@ async def test_a_time_that_cannot_be_shown_is_shown_as_near_as_can_be(
 
 async def test_if_match_guards_a_change(client: httpx.AsyncClient) -> None:
     for fields in ({}, {"delay": 900}):
-        id = await send(client, **fields)
+        id = await submit(client, **fields)
         tag = (await client.get(f"{TASKS}/{id}")).headers["etag"]
         answer = await client.patch(f"{TASKS}/{id}", json={"priority": 8}, headers={"If-Match": tag})
         assert answer.status_code == 200
         newer = answer.headers["etag"]
         answer = await client.patch(f"{TASKS}/{id}", json={"priority": 1}, headers={"If-Match": tag})
-        assert kind(answer) == (412, "precondition-failed")
+        assert problem(answer) == (412, "precondition-failed")
         assert (await look(client, id))["priority"] == 8
         answer = await client.patch(f"{TASKS}/{id}", json={"delay": 60}, headers={"If-Match": newer})
         assert answer.status_code == 200
         answer = await client.patch(f"{TASKS}/{id}", json={"delay": 30}, headers={"If-Match": newer})
-        assert kind(answer) == (412, "precondition-failed")
+        assert problem(answer) == (412, "precondition-failed")
         answer = await client.patch(f"{TASKS}/{id}", json={"priority": 2}, headers={"If-Match": "*"})
         assert answer.json()["priority"] == 2
 
 
 async def test_what_does_not_wait_is_not_revised(store: RedisStore, client: httpx.AsyncClient) -> None:
-    id = await send(client)
+    id = await submit(client)
     await run_one(store)
     answer = await client.patch(f"{TASKS}/{id}", json={"priority": 1})
-    assert kind(answer) == (409, "not-waiting")
+    assert problem(answer) == (409, "not-waiting")
     assert "is succeeded" in answer.json()["detail"]
     answer = await client.patch(f"{TASKS}/{id_text(new_task_id())}", json={"priority": 1})
-    assert kind(answer) == (404, "unknown-task")
+    assert problem(answer) == (404, "unknown-task")
 
 
 @pytest.mark.parametrize(
@@ -176,10 +160,10 @@ async def test_what_does_not_wait_is_not_revised(store: RedisStore, client: http
     ],
 )
 async def test_a_wrong_revision_changes_nothing(client: httpx.AsyncClient, body: Any, name: str, words: str) -> None:
-    id = await send(client)
+    id = await submit(client)
     before = await look(client, id)
     answer = await client.patch(f"{TASKS}/{id}", json=body)
-    assert kind(answer) == (422, name)
+    assert problem(answer) == (422, name)
     assert words in answer.json()["detail"]
     after = await look(client, id)
     assert {**after, "waits": None} == {**before, "waits": None}
@@ -189,8 +173,8 @@ async def test_a_wrong_revision_changes_nothing(client: httpx.AsyncClient, body:
 
 
 async def test_a_filter_says_which_tasks_are_cancelled(client: httpx.AsyncClient) -> None:
-    mails = [await send(client, type="mail") for _ in range(3)]
-    pay = await send(client, type="pay")
+    mails = [await submit(client, type="mail") for _ in range(3)]
+    pay = await submit(client, type="pay")
     assert await bulk(client, action="cancel", filter={"type": "mail"}, dryRun=True) == {
         "matched": 3, "changed": 0, "skipped": 0, "next": None, "scanned": 4, "errors": [],
     }  # fmt: skip
@@ -204,8 +188,8 @@ async def test_a_filter_says_which_tasks_are_cancelled(client: httpx.AsyncClient
 
 async def test_revised_tasks_count_once_though_they_stand_further_on_then(client: httpx.AsyncClient) -> None:
     for _ in range(5):
-        await send(client, lane="default")
-    scheduled = await send(client, lane="default", delay=900)
+        await submit(client, lane="default")
+    scheduled = await submit(client, lane="default", delay=900)
     found = await bulk(client, action="revise", all=True, lane="high", priority=2)
     assert (found["matched"], found["changed"]) == (6, 6)
     assert (await look(client, scheduled))["lane"] == "high"
@@ -217,7 +201,7 @@ async def test_revised_tasks_count_once_though_they_stand_further_on_then(client
 async def test_dead_tasks_are_retried_oldest_first_and_purged(store: RedisStore, client: httpx.AsyncClient) -> None:
     ids = []
     for n in range(3):
-        ids.append(await send(client, type=f"t{n}"))
+        ids.append(await submit(client, type=f"t{n}"))
         await run_one(store, Kind.DEAD, ERROR)
     assert (await bulk(client, action="purge", filter={"type": "t1"}))["changed"] == 1
     assert (await client.get(f"{TASKS}/{ids[1]}")).status_code == 404
@@ -228,7 +212,7 @@ async def test_dead_tasks_are_retried_oldest_first_and_purged(store: RedisStore,
 
 
 async def test_named_tasks_are_changed_and_the_others_are_told_of(store: RedisStore, client: httpx.AsyncClient) -> None:
-    ended, waits, unknown = await send(client), await send(client), id_text(new_task_id())
+    ended, waits, unknown = await submit(client), await submit(client), id_text(new_task_id())
     await run_one(store)
     found = await bulk(client, action="cancel", ids=[ended, waits, unknown, waits])
     assert found == {
@@ -238,7 +222,7 @@ async def test_named_tasks_are_changed_and_the_others_are_told_of(store: RedisSt
 
 
 async def test_a_limit_stops_and_the_cursor_goes_on(client: httpx.AsyncClient) -> None:
-    ids = [await send(client, delay=100 + n) for n in range(5)]
+    ids = [await submit(client, delay=100 + n) for n in range(5)]
     body: dict[str, Any] = {"action": "cancel", "filter": {"state": "scheduled"}, "limit": 2}
     first = await bulk(client, **body)
     assert (first["matched"], first["changed"]) == (2, 2) and first["next"]
@@ -247,7 +231,7 @@ async def test_a_limit_stops_and_the_cursor_goes_on(client: httpx.AsyncClient) -
     assert (second["changed"], third["changed"], third["next"]) == (2, 1, None)
     assert {(await look(client, id))["state"] for id in ids} == {"cancelled"}
     answer = await client.post(BULK, json={**body, "action": "retry", "cursor": first["next"]})
-    assert kind(answer) == (422, "invalid-cursor")
+    assert problem(answer) == (422, "invalid-cursor")
 
 
 @pytest.mark.parametrize(
@@ -278,9 +262,9 @@ async def test_a_limit_stops_and_the_cursor_goes_on(client: httpx.AsyncClient) -
 async def test_a_bulk_action_that_is_not_clear_changes_nothing(
     client: httpx.AsyncClient, body: dict[str, Any], words: str
 ) -> None:
-    id = await send(client)
+    id = await submit(client)
     answer = await client.post(BULK, json=body)
-    assert kind(answer) == (422, "invalid-request")
+    assert problem(answer) == (422, "invalid-request")
     assert words in answer.json()["detail"]
     assert (await look(client, id))["state"] == "queued"
 
@@ -301,7 +285,7 @@ async def test_one_search_retries_no_task_twice_though_all_fail_at_once(
 ) -> None:
     monkeypatch.setattr(bulk_module, "_WORK_S", 0.0)
     monkeypatch.setattr(bulk_module, "_AT_ONCE", 2)
-    ids = [await send(client, **({"delay": 1 + n} if how is Kind.RETRY else {})) for n in range(7)]
+    ids = [await submit(client, **({"delay": 1 + n} if how is Kind.RETRY else {})) for n in range(7)]
     if how is Kind.DEAD:
         for _ in ids:
             await run_one(store, Kind.DEAD, ERROR)

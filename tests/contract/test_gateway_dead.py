@@ -1,12 +1,11 @@
 """The gateway over a real Redis: dead letters listed, grouped by error, shown, replayed and purged."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, eventually, open_store
+from tests.contract.gateways import TASKS, Q, eventually, problem
 
 from laneway.adapters.redis import RedisStore
 from laneway.gateway import dead, dead_changes
@@ -18,24 +17,6 @@ from laneway.policy.canary import in_share
 from laneway.policy.fingerprint import fingerprint
 
 DEAD = f"{Q}/dead"
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["type"].removeprefix("urn:laneway:problem:")
 
 
 async def letters(

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.contract.gateways import LANES, TASKS, Q, asgi, eventually, metric, open_store, served
@@ -12,13 +11,6 @@ from laneway.kit.ids import new_incarnation
 from laneway.model.config import LaneConfig
 from laneway.model.settlement import Kind, Settlement
 from laneway.ports.history import Count, LaneSize, Sizes
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 async def worker(store: RedisStore, slots: int) -> bytes:

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import httpx
 import msgspec
 import pytest
 from tests.contract.credentials import bearer, keys_of_roles
-from tests.contract.gateways import TASKS, asgi, eventually, metric, open_store, run_one, served
-from tests.contract.streams import EVENTS, JSON, SSE, poll, stream, submit
+from tests.contract.gateways import TASKS, asgi, eventually, metric, open_store, run_one, served, submit
+from tests.contract.streams import EVENTS, JSON, SSE, poll, stream
 
 from laneway.adapters.kafka.admin import ensure_topics
 from laneway.adapters.kafka.feed import KafkaFeed
@@ -35,23 +35,6 @@ from laneway.ports.store import TaskView
 from laneway.tend.relay import Relay
 from servers.kafka import KafkaServer
 from servers.redis import RedisServer
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def relay(store: RedisStore, redis7_url: str) -> AsyncIterator[Relay]:
-    own = RedisStore(redis7_url, "mail")
-    relay = Relay(own, StreamEventLog(own), "default/mail")
-    await relay.start()
-    yield relay
-    await relay.stop()
-    await own.close()
 
 
 async def test_a_stream_tells_what_happens_as_it_happens(store: RedisStore, relay: Relay) -> None:

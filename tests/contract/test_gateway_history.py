@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, eventually, open_store, run_one
+from tests.contract.gateways import TASKS, Q, asgi, eventually, run_one
 
 from laneway.adapters.redis import RedisStore
 from laneway.adapters.redis.log import StreamEventLog
@@ -19,13 +19,6 @@ from laneway.tend.historian import Historian
 from laneway.tend.relay import Relay
 
 HISTORY = f"{Q}/stats/history"
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

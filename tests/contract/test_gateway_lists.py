@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, open_store, run_one
+from tests.contract.gateways import TASKS, Q, run_one, submit
 
 from laneway.adapters.redis import RedisStore
 from laneway.kit.ids import id_text, new_task_id
 from laneway.model.settlement import Kind
 
 STATES = f"{TASKS}/states"
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
-
-
-async def send(client: httpx.AsyncClient, **fields: Any) -> str:
-    answer = await client.post(TASKS, json={"type": "t", **fields})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
 
 
 async def listed(client: httpx.AsyncClient, limit: int = 50, **query: Any) -> list[dict[str, Any]]:
@@ -51,7 +31,7 @@ async def listed(client: httpx.AsyncClient, limit: int = 50, **query: Any) -> li
 
 
 async def test_an_item_has_what_a_list_shows(store: RedisStore, client: httpx.AsyncClient) -> None:
-    id = await send(client, type="mail.send", lane="high", priority=7, tenant="a", labels={"shop": "north"})
+    id = await submit(client, type="mail.send", lane="high", priority=7, tenant="a", labels={"shop": "north"})
     (item,) = await listed(client)
     assert set(item) == {
         "id", "state", "type", "lane", "priority", "tenant", "labels", "attempts", "maxAttempts", "submittedAt",
@@ -70,7 +50,7 @@ async def test_an_item_has_what_a_list_shows(store: RedisStore, client: httpx.As
 
 
 async def test_pages_follow_each_other_until_next_is_null(client: httpx.AsyncClient) -> None:
-    ids = [await send(client, delay=100 + n) for n in range(7)]
+    ids = [await submit(client, delay=100 + n) for n in range(7)]
     for limit in (1, 3, 7, 50):
         assert [item["id"] for item in await listed(client, limit)] == ids
     # (One state: then the first look of all, which every page takes, is at these.)
@@ -83,9 +63,9 @@ async def test_pages_follow_each_other_until_next_is_null(client: httpx.AsyncCli
 
 
 async def test_filters_of_a_query_choose_tasks(client: httpx.AsyncClient) -> None:
-    mail = await send(client, type="mail", tenant="a", labels={"shop": "north", "size": "xl"})
-    pay = await send(client, type="pay", lane="high", labels={"shop": "north"})
-    last = await send(client, type="pay", delay=900)
+    mail = await submit(client, type="mail", tenant="a", labels={"shop": "north", "size": "xl"})
+    pay = await submit(client, type="pay", lane="high", labels={"shop": "north"})
+    last = await submit(client, type="pay", delay=900)
     cases: list[tuple[dict[str, Any], list[str]]] = [
         ({"type": "mail"}, [mail]),
         ({"type": "mail,pay", "state": "queued"}, [mail, pay]),
@@ -140,7 +120,7 @@ async def test_a_wrong_query_is_told_what_would_be_right(
 
 async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient) -> None:
     for _ in range(3):
-        await send(client)
+        await submit(client)
     cursor = (await client.get(TASKS, params={"limit": 1})).json()["next"]
     assert cursor is not None
     for query in ({"type": "t"}, {"state": "queued", "sort": "next"}):
@@ -152,7 +132,7 @@ async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient) ->
 
 
 async def test_the_states_of_tasks_by_id(store: RedisStore, client: httpx.AsyncClient) -> None:
-    queued, scheduled = await send(client), await send(client, delay=100)
+    queued, scheduled = await submit(client), await submit(client, delay=100)
     unknown = id_text(new_task_id())
     answer = await client.post(STATES, json={"ids": [queued, scheduled, unknown, queued]})
     assert answer.json() == {"states": {queued: "queued", scheduled: "scheduled", unknown: None}}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, open_store
+from tests.contract.gateways import TASKS, Q
 
 from laneway import App
 from laneway.adapters.redis import RedisStore
@@ -15,19 +14,6 @@ from laneway.gateway.notes import logs_answer
 from laneway.kit.ids import id_bytes, id_text, new_incarnation, new_task_id
 from laneway.model.notes import LogLine, LogPage, Note, Progress
 from laneway.ports.store import Claimed
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
 
 
 async def running(store: RedisStore, client: httpx.AsyncClient, **fields: Any) -> tuple[str, bytes, Claimed]:

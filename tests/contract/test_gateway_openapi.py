@@ -1,31 +1,16 @@
 """The OpenAPI document says what the gateway does."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from msgspec import inspect
-from tests.contract.gateways import asgi, open_store
 
 import docs_http
 from laneway.adapters.redis import RedisStore
 from laneway.gateway.app import build_app
 from laneway.gateway.problems import TYPES
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
 
 
 @pytest.fixture

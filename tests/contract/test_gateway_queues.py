@@ -1,13 +1,12 @@
 """The gateway over a real Redis: queues, lanes, workers, draining, and one task with its ETag and its result."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, eventually, open_store, run_one, served
+from tests.contract.gateways import TASKS, Q, asgi, eventually, open_store, problem, run_one, served, submit
 
 from laneway.adapters.redis import RedisStore
 from laneway.kit.ids import id_bytes, id_text, new_incarnation, new_task_id
@@ -15,35 +14,11 @@ from laneway.model.config import LaneConfig
 from laneway.model.settlement import Kind, Settlement
 
 
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
-
-
-async def submit(client: httpx.AsyncClient, **fields: Any) -> str:
-    answer = await client.post(TASKS, json={"type": "t", **fields})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
 async def worker(store: RedisStore, name: str = "w1", slots: int = 5, state: int = 2) -> bytes:
     inc = new_incarnation()
     await store.register(inc, name, "direct", slots, 0, 0)
     await store.heartbeat(inc, state, slots, 0, [])
     return inc
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["type"].removeprefix("urn:laneway:problem:")
 
 
 # -- queues and lanes

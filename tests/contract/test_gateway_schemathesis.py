@@ -8,13 +8,12 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.contract.credentials import bearer, keys_of_roles
-from tests.contract.gateways import TASKS, Q, open_store, run_one, served
+from tests.contract.gateways import TASKS, Q, run_one, served
 
 from laneway.adapters.redis import RedisStore
 from laneway.gateway.auth.access import Access
@@ -58,13 +57,6 @@ enabled = %(fuzzing)s
 [phases.stateful]
 enabled = %(stateful)s
 """
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 async def furnish(client: httpx.AsyncClient, store: RedisStore) -> None:

@@ -3,12 +3,11 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from tests.contract.gateways import TASKS, Q, asgi, eventually, metric, open_store, served
+from tests.contract.gateways import TASKS, Q, eventually, metric, served
 
 from laneway.adapters.redis import RedisStore
 from laneway.errors import ConfigError
@@ -19,19 +18,6 @@ from laneway.gateway.server import HttpServer
 from laneway.kit.health import Health
 from laneway.kit.metrics import new_registry
 from laneway.ports.store import TaskStore
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def client(store: RedisStore) -> AsyncIterator[httpx.AsyncClient]:
-    async with asgi(store) as client:
-        yield client
 
 
 async def raw_request(client: httpx.AsyncClient, head: bytes, chunks: list[bytes]) -> bytes:

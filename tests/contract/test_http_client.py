@@ -8,12 +8,11 @@ from contextlib import aclosing
 
 import httpx
 import pytest
-from tests.contract.gateways import open_store, run_one, served
+from tests.contract.gateways import run_one, served
 from tests.contract.scripted_http import answer, scripted, stream
 
 from laneway import HttpClient, errors
 from laneway.adapters.redis import RedisStore
-from laneway.adapters.redis.log import StreamEventLog
 from laneway.cli.inprocess import InProcess
 from laneway.client.http_answers import Event
 from laneway.client.http_stream import EventParser, Sent
@@ -24,13 +23,6 @@ from laneway.submit import NewTask, Receipt, Submitter
 from laneway.tend.relay import Relay
 
 UNKNOWN = id_text(new_task_id())
-
-
-@pytest.fixture
-async def store(redis7_url: str) -> AsyncIterator[RedisStore]:
-    store = await open_store(redis7_url)
-    yield store
-    await store.close()
 
 
 @pytest.fixture(params=["served", "in process"])
@@ -44,16 +36,6 @@ async def client(store: RedisStore, request: pytest.FixtureRequest) -> AsyncIter
     async with HttpClient("http://here", "mail", transport=InProcess(app)) as client:
         yield client
     await app.state.gateway.stop()
-
-
-@pytest.fixture
-async def relay(store: RedisStore, redis7_url: str) -> AsyncIterator[Relay]:
-    own = RedisStore(redis7_url, "mail")
-    relay = Relay(own, StreamEventLog(own), "default/mail")
-    await relay.start()
-    yield relay
-    await relay.stop()
-    await own.close()
 
 
 async def submit(store: RedisStore, n: int, **fields: object) -> list[str]:
