@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from laneway.adapters.kafka.alter import IncrementalAlterConfigs
 from laneway.adapters.kafka.connection import AWAY, NOT_ALLOWED, away, checked, client_options
-from laneway.errors import ConfigError
+from laneway.errors import ConfigError, Unavailable
 from laneway.model.manifests.connections import Kafka
 from laneway.model.servers import KafkaServer
 from laneway.model.topics import Topics, TopicSpec
@@ -138,6 +138,7 @@ class TopicAdmin:
                 continue
             await self._check(code, f"making topic {name}", message)
             made.append(name)
+        await self._shown(made, lambda topics: len(topics) == len(made))
         return made
 
     async def grow(self, name: str, partitions: int) -> None:
@@ -148,6 +149,7 @@ class TopicAdmin:
             ConfigError: the topic has as many or more.
         """
         await self._ask(lambda client: client.create_partitions({name: NewPartitions(partitions)}, self._timeout_ms))
+        await self._shown([name], lambda topics: name not in topics or topics[name].partitions >= partitions)
 
     async def configure(self, name: str, configs: Mapping[str, str]) -> None:
         """Sets these of a topic's settings and leaves the others.
@@ -159,6 +161,7 @@ class TopicAdmin:
         answer = await self._ask(lambda client: client._send_to_controller(IncrementalAlterConfigs(name, configs)))
         for code, message, _, _ in answer.resources:
             await self._check(code, f"configuring topic {name}", message)
+        await self._shown([name], lambda topics: name not in topics or configs.items() <= topics[name].configs.items())
 
     async def delete(self, names: Sequence[str]) -> None:
         """Deletes topics with all that they hold. One that does not exist is fine.
@@ -172,6 +175,21 @@ class TopicAdmin:
         for name, code in answer.topic_error_codes:
             if not _is(code, UnknownTopicOrPartitionError):
                 await self._check(code, f"deleting topic {name}")
+        await self._shown(names, lambda topics: not topics)
+
+    async def _shown(self, names: Sequence[str], holds: Callable[[Mapping[str, TopicState]], bool]) -> None:
+        """Waits until a change that the controller has made is what brokers show: they learn of it moments later, and
+        who looks before would think that it is still to be made.
+
+        Raises:
+            Unavailable: they do not show it in time.
+        """
+        pause, deadline = 0.01, asyncio.get_running_loop().time() + self._timeout
+        while not holds(await self.describe(names)):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"Kafka has changed {', '.join(names)}, but its brokers do not show it yet", 1.0)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.5)
 
     async def close(self) -> None:
         """Ends the connection; the next call makes another."""
