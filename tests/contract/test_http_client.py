@@ -290,6 +290,24 @@ async def test_a_stream_that_breaks_is_resumed_after_the_last_event_and_comments
     assert "kinds=submitted%2Cdead" in script.seen[0]
 
 
+async def test_a_stream_in_which_nothing_has_happened_yet_is_resumed_where_it_was() -> None:
+    event = 'event: submitted\nid: 9-0\ndata: {"lane": "high", "ids": ["9"]}\n\n'
+    async with (
+        scripted(
+            stream("retry: 10\n", "id: 7-0\n\n"),
+            stream("retry: 10\n", ": heartbeat\nid: 8-0\n\n", "id: 9-0\nda"),
+            stream(event),
+        ) as script,
+        HttpClient(script.url, "mail") as client,
+        aclosing(client.events()) as events,
+    ):
+        assert (await anext(events)).position == "9-0"
+    resumed = [
+        [line for line in head.split("\r\n") if line.lower().startswith("last-event-id")] for head in script.seen
+    ]
+    assert [[line.split(": ")[1] for line in lines] for lines in resumed] == [[], ["7-0"], ["8-0"]]
+
+
 def test_lines_become_events_as_the_specification_says() -> None:
     parser = EventParser()
     lines = [
@@ -304,10 +322,14 @@ def test_lines_become_events_as_the_specification_says() -> None:
         "",
         "data: c",
         "",
+        "id: 2",
+        "",
         "id",
     ]
     sent = [found for line in lines if (found := parser.line(line)) is not None]
     assert sent == [Sent("message", "", ""), Sent("x", "a\nb", "1"), Sent("message", "c", "1")]
+    assert parser.last_id == "2"  # (an event that does not end moves nothing)
+    assert parser.line("") is None
     assert parser.last_id == ""
 
 
