@@ -14,7 +14,7 @@ from pathlib import Path
 
 from monitoring import grafana
 from monitoring.alerts import ALERTS, FILES, GROUPS, Alert
-from monitoring.panels import DASHBOARDS
+from monitoring.dashboards import DASHBOARDS
 from monitoring.rules import RUNBOOKS, rules
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from monitoring.panels import Dashboard, Panel, Variable
+from monitoring.dashboard import Dashboard, Panel, Variable
 
 #: The last version of the classic model (Grafana 12.1 and later write it; older ones take it as it is).
 SCHEMA = 42

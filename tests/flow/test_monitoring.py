@@ -25,7 +25,7 @@ from laneway.cli.main import main
 from laneway_operator.adapter.metrics import AdapterMetrics
 from laneway_operator.engine.metrics import OperatorMetrics
 from monitoring.alerts import ALERTS, FILES, GROUPS
-from monitoring.panels import DASHBOARDS
+from monitoring.dashboards import DASHBOARDS
 from servers.need import require
 from servers.prometheus import PrometheusServer, promtool
 from servers.redis import RedisServer
