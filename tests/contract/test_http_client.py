@@ -219,6 +219,23 @@ async def test_a_token_that_is_no_longer_known_is_asked_for_once_more() -> None:
     assert "bearer new" in s.seen[1].lower() and "bearer never" in s.seen[3].lower()
 
 
+async def test_a_stream_whose_token_has_expired_goes_on_with_the_next_one() -> None:
+    tokens = iter(["old", "new", "newer"])
+    denied = answer(401, '{"type": "urn:laneway:problem:unauthenticated", "status": 401, "detail": "who are you?"}')
+    event = 'retry: 10\nevent: submitted\nid: 9-0\ndata: {"lane": "high", "ids": ["9"]}\n\n'
+    async with (
+        scripted(stream(event), denied, stream(event), denied, denied) as s,
+        HttpClient(s.url, "mail", token=lambda: next(tokens)) as client,
+    ):
+        found = []
+        with pytest.raises(errors.AccessDenied, match="who are you"):
+            async for each in client.events():
+                found.append(each.position)
+    assert found == ["9-0", "9-0"]
+    bearers = [line.split()[-1] for head in s.seen for line in head.split("\r\n") if "bearer" in line.lower()]
+    assert bearers == ["old", "old", "new", "new", "newer"]
+
+
 @pytest.mark.parametrize(
     ("reply", "error", "text"),
     [

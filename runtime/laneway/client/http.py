@@ -55,6 +55,10 @@ class HttpClient:
         timeout: how long one answer may take (s).
         verify: True, False (any certificate is taken: for tests), or the SSL context that knows the gateway's CA.
         transport: another way to reach the gateway, such as one within the process.
+        agent: the ``User-Agent`` of requests.
+
+    Raises:
+        ConfigError: ``url`` is no address of a gateway.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class HttpClient:
             IdempotencyConflict: the key is that of a task with another payload.
             Refused: not now (RateLimited, QueueFull, Unavailable).
             OutcomeUnknown: no answer came; ``task_id`` submits the same task again.
+            TypeError: there is no such option.
         """
         if unknown := set(options).difference(_FIELDS):
             raise TypeError(f"a task has no {', '.join(sorted(unknown))}; what it may have: {', '.join(_FIELDS)}")
@@ -344,6 +349,9 @@ class HttpClient:
         """What happens in the queue, as it happens, without end; the first are those after position ``after`` (None:
         now). A broken connection is made anew where it broke off, for up to ``patience`` seconds at a stretch (None:
         without end). ``stats``: also the queue's numbers, once a second, as events of that kind with them in ``raw``.
+
+        Raises:
+            LanewayError: the gateway refused, was away for too long (Unavailable), or does not answer as one.
         """
         query = {"kinds": ",".join(kinds) or None, "lane": lane, "task": task, "stats": None if stats else "0"}
         stream = follow(self.caller, self.path("events"), query, after, patience=patience)

@@ -19,7 +19,8 @@ import msgspec
 from laneway.client.http_errors import error_of_answer
 from laneway.errors import AccessDenied, ConfigError, LanewayError, OutcomeUnknown, Refused, Unavailable
 
-#: Where the credential comes from: the token itself, or a function that gives it, asked once per connection.
+#: Where the credential comes from: the token itself, or a function that gives it, asked at the first request and
+#: whenever the gateway no longer knows the last one.
 Token = str | Callable[[], str | Awaitable[str]]
 
 #: The wait before a call is repeated, when the gateway named none (s): doubled each time up to the last.
@@ -94,7 +95,7 @@ class Caller:
         wait: float = 0.0,
         repeat: bool = True,
     ) -> tuple[Any, httpx.Response]:
-        """As :meth:`json`, with the response."""
+        """As :meth:`json`, with the response; raises as that."""
         response = await self._send(method, path, query, body, headers or {}, wait, repeat)
         try:
             return (msgspec.json.decode(response.content) if response.content else None), response
@@ -126,9 +127,8 @@ class Caller:
                 failure = error_of_answer(response.status_code, response.content, response.headers, self.url)
             pause = backoff * random.uniform(0.5, 1.0)
             match failure:
-                case AccessDenied() if failure.problem == "unauthenticated" and callable(self._token) and not refreshed:
-                    # (such a token may have expired since it was got)
-                    self._bearer, refreshed, pause = None, True, 0.0
+                case AccessDenied() if not refreshed and self._renews(failure):
+                    refreshed, pause = True, 0.0
                 case OutcomeUnknown():
                     unknown = failure
                     if not repeat:
@@ -174,18 +174,39 @@ class Caller:
             LanewayError: the gateway refused, or can't be reached.
         """
         timeout = httpx.Timeout(self.http.timeout.read, connect=self.http.timeout.connect, read=silence)
-        request = self.http.build_request(
-            "GET", path, params=_query(query), headers={**headers, **await self._auth()}, timeout=timeout
-        )
         with _named(self.url, True):
-            response = await self.http.send(request, stream=True)
+            response = await self._open(path, query, headers, timeout)
             try:
                 if response.status_code != 200:
-                    body = await response.aread()
-                    raise error_of_answer(response.status_code, body, response.headers, self.url)
+                    error = await self._refusal(response)
+                    if not self._renews(error):
+                        raise error
+                    await response.aclose()
+                    response = await self._open(path, query, headers, timeout)
+                    if response.status_code != 200:
+                        raise await self._refusal(response)
                 yield response
             finally:
                 await response.aclose()
+
+    async def _open(
+        self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], timeout: httpx.Timeout
+    ) -> httpx.Response:
+        request = self.http.build_request(
+            "GET", path, params=_query(query), headers={**headers, **await self._auth()}, timeout=timeout
+        )
+        return await self.http.send(request, stream=True)
+
+    async def _refusal(self, response: httpx.Response) -> LanewayError:
+        return error_of_answer(response.status_code, await response.aread(), response.headers, self.url)
+
+    def _renews(self, error: LanewayError) -> bool:
+        """Whether another token may help: such a one may have expired since it was got. It is asked for with the next
+        request."""
+        if error.problem != "unauthenticated" or not callable(self._token):
+            return False
+        self._bearer = None
+        return True
 
     async def _auth(self) -> dict[str, str]:
         if self._token is None:
