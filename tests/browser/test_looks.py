@@ -125,6 +125,26 @@ def test_dark_and_light_follow_the_system_until_one_is_chosen_and_the_choice_sta
     assert page.evaluate(ground) == dark
 
 
+def test_charts_are_drawn_in_the_colours_of_the_page_and_anew_when_these_change(visitor: Visitor, shop: Shop) -> None:
+    shop.until_state(shop.submit("charge_card", {"order": 1}), "succeeded")
+    page = visitor.open()
+    canvas = page.get_by_role("region", name="Queued by lane").locator("canvas")
+    expect(canvas).to_be_visible(timeout=30_000)
+    # The lines of its grid lie on whole pixels, so these have the colour as it is.
+    has_grid_of = """(colour) => {
+      const canvas = document.querySelector('[aria-label="Queued by lane"] canvas');
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      for (let i = 0; i < data.length; i += 4) if (colour.every((part, k) => data[i + k] === part)) return true;
+      return false;
+    }"""
+    light, dark = [0xE2, 0xE5, 0xEA, 255], [0x25, 0x2D, 0x37, 255]
+    page.wait_for_function(has_grid_of, arg=light)
+    assert not page.evaluate(has_grid_of, dark)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(has_grid_of, arg=dark)
+    assert not page.evaluate(has_grid_of, light)
+
+
 def test_the_keyboard_alone_reaches_the_content_and_a_dialog_gives_the_focus_back(visitor: Visitor, shop: Shop) -> None:
     id = shop.submit("nothing", queue="depot")
     page = visitor.open(f"tasks/{id}", queue="depot")

@@ -31,7 +31,13 @@ export function Chart({ title, at, lines, format, empty, of, height = 168 }: {
     const element = holder.current;
     if (!element) return;
     const style = getComputedStyle(element);
-    const colour = (name: string): string => style.getPropertyValue(name).trim();
+    // (Of a variable itself one only learns how it is written.)
+    const colour = (name: string): string => {
+      element.style.color = `var(${name})`;
+      const { color } = style;
+      element.style.color = "";
+      return color;
+    };
     const axis: uPlot.Axis = {
       stroke: colour("--text-2"), font: `11px ${style.fontFamily}`,
       grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
