@@ -60,6 +60,9 @@ class Executor:
     * ``max_result`` (bytes) bounds an encoded result.
     * ``rand`` gives the jitter of backoffs and ``clock_ms`` the time (ms since 1970) that contexts and errors show:
       tests with virtual time put their own in.
+
+    Raises:
+        ConfigError: a task runs in processes, and ``app_path`` is not known.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The routes of tasks: submit, batch, get, cancel, statistics."""
+"""The routes that submit tasks, one or a batch, and cancel one; and a queue's statistics now."""
 
 from __future__ import annotations
 

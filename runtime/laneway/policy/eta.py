@@ -9,8 +9,8 @@ better lanes), and a lane that is left nothing by them never starts.
 
 How long a task holds a slot comes from Little's law (1961), L = lambda * W: the mean number of slots that a lane held
 over the last minute, divided by the rate at which its tasks ended. That is all that a task costs a slot, with the time
-between tasks, and not only its handler's run time. The caller falls back to run times where too few tasks have ended
-(see ``gateway/etas.py``).
+between tasks, and not only its handler's run time. Where too few tasks have ended, run times stand in (see
+``policy/load.py``, which makes the load).
 
 Not foreseen: rates that change, workers that come or go, priorities within the lane and fairness between tenants (the
 new task is taken to come after all that wait in its lane), tenants' limits, tasks that are scheduled for later.

@@ -1,1 +1,1 @@
-"""The poller's side duties: promote, reap, schedule, relay."""
+"""The poller's duties: promote, reap, tidy, relay, keep the history; and dispatch to Kafka."""

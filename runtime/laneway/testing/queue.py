@@ -63,6 +63,9 @@ class TestQueue(Submissions):
             handle = await resize.submit("a.png")
             await queue.run()
             assert await handle.result() == "a@128.png"
+
+    Raises:
+        ConfigError: ``lanes`` and ``config`` are both given, ``start`` has no time zone, or ``slots`` is below 1.
     """
 
     __test__ = False  # for pytest: this is not a class of tests

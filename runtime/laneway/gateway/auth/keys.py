@@ -100,7 +100,11 @@ class KeyFiles(Service):
         return f"the keys read last are still in force: {first}{more}"
 
     async def on_start(self) -> None:
-        """Reads the files."""
+        """Reads the files.
+
+        Raises:
+            ConfigError: one of them is wrong; later, the keys read before would stay in force.
+        """
         await asyncio.to_thread(self.look)
         if self._troubles:
             raise ConfigError("\n".join(self._troubles.values()))
