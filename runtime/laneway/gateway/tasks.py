@@ -102,12 +102,13 @@ class TaskRoutes:
             request.scope[TRACE] = task.trace
         if not isinstance(result, Receipt):
             raise _submit_problem(result, task)
-        audit_note(request, id=result.text, duplicate=result.duplicate)
-        headers = {"Location": f"/api/v1/queues/{front.name}/tasks/{result.text}"}
+        text = result.text
+        audit_note(request, id=text, duplicate=result.duplicate)
+        headers = {"Location": f"/api/v1/queues/{front.name}/tasks/{text}"}
         if result.duplicate:
             states = await _states(front, [result.id])
-            return json_response(Accepted(result.text, states.get(result.id), True), 200, headers)
-        return json_response(Accepted(result.text, _first_state(task), False), 201, headers)
+            return json_response(Accepted(text, states.get(result.id), True), 200, headers)
+        return json_response(Accepted(text, _first_state(task), False), 201, headers)
 
     async def batch(self, request: Request) -> Response:
         """POST .../tasks/batch"""
