@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.contract.credentials import bearer
 from tests.contract.gateways import Q, eventually, open_store
 
-from laneway.cli.keys import keys
+from laneway.cli.main import main
 from laneway.errors import ConfigError
 from laneway.gateway.auth.local import LocalGuard
 from laneway.kit.health import Health
@@ -55,7 +55,7 @@ async def serving(*args: str, cwd: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def made(*args: str) -> str:
-    result = CliRunner().invoke(keys, args, standalone_mode=False)
+    result = CliRunner().invoke(main, ["keys", *args])
     assert result.exception is None, result.output
     return result.stdout.strip()
 
