@@ -31,6 +31,8 @@ import httpx
 import psutil
 import uvloop
 
+from laneway.bench.figures import percentile
+
 TARGET_MS = 20.0
 _READY_S = 60.0
 _DRAIN_S = 120.0
@@ -146,10 +148,9 @@ class Load:
         await asyncio.wait_for(done, 60)
 
 
-def percentile(values: list[float], share: float) -> float:
-    """By nearest rank; 0 of nothing."""
-    ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 2) if ordered else 0.0
+def figure(values: list[float], q: float) -> float:
+    """A percentile with two decimals; 0 of nothing."""
+    return round(percentile(values, q), 2) if values else 0.0
 
 
 def post(url: str, path: str, body: object) -> bytes:
@@ -244,10 +245,10 @@ async def measure(url: str, up: int, queue: str, args: argparse.Namespace) -> di
         found |= {
             f"{name}_rate": round(len(load.times) / took, 1),
             f"{name}_tasks_per_s": round(len(load.times) * tasks / took, 1),
-            f"{name}_p50_ms": percentile(load.times, 0.5),
-            f"{name}_p99_ms": percentile(load.times, 0.99),
-            f"{name}_max_ms": percentile(load.times, 1.0),
-            f"{name}_sent_late_p99_ms": percentile(load.late, 0.99),
+            f"{name}_p50_ms": figure(load.times, 50),
+            f"{name}_p99_ms": figure(load.times, 99),
+            f"{name}_max_ms": figure(load.times, 100),
+            f"{name}_sent_late_p99_ms": figure(load.late, 99),
             f"{name}_statuses": load.statuses,
             f"{name}_drained_s": drained,
             f"{name}_cpu_us_per_task": {

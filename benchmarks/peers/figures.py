@@ -11,18 +11,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def percentile(samples: Sequence[float], q: float) -> float:
-    """The smallest sample that at least ``q`` per cent of all do not exceed (nearest rank).
-
-    Raises:
-        ValueError: there is no sample.
-    """
-    if not samples:
-        raise ValueError("a percentile needs at least one sample")
-    ordered = sorted(samples)
-    return ordered[max(0, math.ceil(q / 100 * len(ordered)) - 1)]
-
-
 @dataclass(frozen=True, slots=True)
 class Spread:
     """A figure over the rounds: median, least and most."""

@@ -72,7 +72,6 @@ class Session:
             self.producer_process = self._start(
                 list(self.installed.produce), 0, "producer", stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-            self.background_and_producer = [*self.background, self.producer_process]
             self.producer = Producer(self.producer_process)
             self._stack = undo.pop_all()
         return self

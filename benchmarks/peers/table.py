@@ -13,7 +13,7 @@ from benchmarks.peers.system import System
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure. ``best`` is "most" or "least"; ``scale`` multiplies samples."""
+    """One figure of a workload; ``best`` is "most" or "least"."""
 
     workload: str
     figure: str

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from benchmarks.peers.figures import percentile
 from benchmarks.peers.processes import Failed, Running
 from benchmarks.peers.session import Session
 from benchmarks.peers.settings import SMALL_SLOTS, WARM_UP, Sizes
+
+from laneway.bench.figures import percentile
 
 Figures = dict[str, float]
 Open = Callable[[str, int], AbstractContextManager[Session]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.peers.charts import Bar, chart
-from benchmarks.peers.figures import Spread, number, percentile, ratio, rotated, spread_text
+from benchmarks.peers.figures import Spread, number, ratio, rotated, spread_text
 from benchmarks.peers.main import main
 from benchmarks.peers.reading import Marks
 from benchmarks.peers.report import Report, write
@@ -26,18 +26,6 @@ DIRECT, RQ, BULLMQ = BY_NAME["laneway-direct"], BY_NAME["rq"], BY_NAME["bullmq"]
 
 def outcome(**figures: list[dict[str, float]]) -> Outcome:
     return Outcome(versions={"x": "1"}, figures=figures)
-
-
-@pytest.mark.parametrize(
-    ("q", "found"), [(50, 2), (51, 3), (99, 4), (100, 4), (1, 1)], ids=["p50", "p51", "p99", "all", "least"]
-)
-def test_a_percentile_is_the_nearest_rank(q: float, found: float) -> None:
-    assert percentile([4, 1, 3, 2], q) == found
-
-
-def test_a_percentile_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        percentile([], 50)
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,6 @@ class ObjectCache:
         """The newest body known, or None."""
         return self._bodies[key.kind].get(key)
 
-    def of_kind(self, kind: str, namespace: str = "") -> list[Body]:
-        """All objects of a kind, in one namespace or (with "") in all."""
-        bodies = self._bodies[kind]
-        if not namespace:
-            return list(bodies.values())
-        return [body for key, body in bodies.items() if key.namespace == namespace]
-
     def keys(self, kind: str) -> list[ObjectKey]:
         """The keys of all objects of a kind."""
         return list(self._bodies[kind])

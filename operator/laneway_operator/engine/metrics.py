@@ -90,11 +90,6 @@ class OperatorMetrics:
         self.reconciles.labels(kind, result).inc()
         self.reconcile_seconds.labels(kind).observe(seconds)
 
-    def forget_pool(self, namespace: str, pool: str) -> None:
-        """Takes the gauges of a pool that is gone away."""
-        for gauge in (self.pool_desired, self.pool_ready, self.pool_load, self.pool_shadow):
-            gauge.remove(namespace, pool)
-
     def _counter(self, name: str) -> Counter:
         metric = _BY_NAME[name]
         return Counter(metric.name, metric.help, metric.labels, registry=self.registry)

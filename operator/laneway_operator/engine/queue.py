@@ -68,7 +68,7 @@ class WorkQueue:
         self._jitter = jitter
         self._woken: OrderedDict[ObjectKey, float] = OrderedDict()
         self._timed: OrderedDict[ObjectKey, float] = OrderedDict()
-        self._running: dict[ObjectKey, float] = {}
+        self._running: set[ObjectKey] = set()
         self._again: set[ObjectKey] = set()
         self._due: dict[ObjectKey, float] = {}
         self._heap: list[tuple[float, ObjectKey]] = []
@@ -137,11 +137,6 @@ class WorkQueue:
         """For how many seconds the first of the waiting keys has waited; 0 when none does."""
         heads = [next(iter(keys.values())) for keys in (self._woken, self._timed) if keys]
         return max(0.0, self._now() - min(heads)) if heads else 0.0
-
-    @property
-    def longest_pass(self) -> float:
-        """For how many seconds the oldest of the running passes has run; 0 when none does."""
-        return max(0.0, self._now() - min(self._running.values())) if self._running else 0.0
 
     # ------------------------------------------------------------------------------------------- running
 
@@ -229,7 +224,7 @@ class WorkQueue:
         return next((key for keys in waiting for key in keys if self._lingering_in[key.namespace] < most), None)
 
     def _begin(self, key: ObjectKey) -> None:
-        self._running[key] = self._now()
+        self._running.add(key)
         self._due.pop(key, None)
         task = asyncio.create_task(self._one(key), name=f"pass for {key}")
         self._tasks.add(task)
@@ -268,7 +263,7 @@ class WorkQueue:
             result, after = "timeout" if limit.expired() else "failed", self._backoff(key)
             self._tell(key, result, error, after)
         finally:
-            del self._running[key]
+            self._running.remove(key)
             self._observe(key.kind, result, self._now() - began)
             self.on_progress()
             self._requeue(key, after)

@@ -37,14 +37,3 @@ class PoolScaler(Protocol):
     def forget(self, namespace: str, name: str) -> None:
         """The pool is gone."""
         ...
-
-
-class FixedScaler:
-    """``spec.replicas`` and nothing else: what pools without spec.scaling get."""
-
-    async def wanted(self, pool: WorkerPool, body: Body, current: int | None) -> ScalingResult:
-        """The replicas that the manifest says."""
-        return ScalingResult(pool.spec.replicas)
-
-    def forget(self, namespace: str, name: str) -> None:
-        """Nothing is remembered."""

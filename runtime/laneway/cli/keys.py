@@ -14,8 +14,9 @@ from laneway.cli.groups import CommandGroup
 from laneway.cli.many import on_terminal
 from laneway.cli.options import json_option, yes_option
 from laneway.cli.output import print_json, print_table
-from laneway.cli.params import Checked, moment, seconds
+from laneway.cli.params import Checked, seconds
 from laneway.kit.names import tenant_name
+from laneway.kit.times import moment
 
 if TYPE_CHECKING:
     from laneway.model.apikeys import KeyEntry
@@ -193,11 +194,9 @@ def _read(file: Path) -> list[KeyEntry]:
 
 
 def _shown(entry: KeyEntry) -> dict[str, Any]:
-    from laneway.model.apikeys import moment as at
-
     state = "in force"
     if entry.revoked is not None:
         state = f"revoked {entry.revoked}"
-    elif entry.expires is not None and at(entry.expires) <= datetime.now(UTC):
+    elif entry.expires is not None and moment(entry.expires) <= datetime.now(UTC):
         state = "expired"
     return {**entry.model_dump(exclude={"hash", "revoked"}), "state": state}

@@ -13,6 +13,7 @@ import click
 from laneway.kit.ids import id_bytes
 from laneway.kit.names import dns_label
 from laneway.kit.quantities import duration_ms
+from laneway.kit.times import moment
 from laneway.model.servers import redis_url_lacks
 
 _APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -45,17 +46,6 @@ def seconds(text: str) -> float:
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"must be seconds from 0, or a duration such as '30s' or '1h30m', not {text!r}")
     return number
-
-
-def moment(text: str) -> datetime:
-    """A time with its zone. Raises ValueError."""
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"must be an RFC 3339 time such as 2030-01-31T08:00:00Z, not {text[:40]!r}") from None
-    if when.tzinfo is None:
-        raise ValueError(f"must say its time zone: {text}Z for UTC, or {text}+01:00, for example")
-    return when
 
 
 def when(text: str) -> datetime:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,7 +21,6 @@ from laneway.gateway.dead_bodies import (
     GroupBody,
     GroupsAnswer,
     GroupsQuery,
-    fields_of,
 )
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.etags import answer, task_etag
@@ -89,7 +89,7 @@ class DeadRoutes:
         total = None if mark else await front.ask(browse.count(wanted))
         texts = id_texts([row.id for row in page.rows])
         items = [
-            DeadItem(**fields_of(task_item(config, row, text)), fingerprint=fingerprint_of(row).id)
+            DeadItem(**msgspec.structs.asdict(task_item(config, row, text)), fingerprint=fingerprint_of(row).id)
             for row, text in zip(page.rows, texts, strict=True)
         ]
         following = None if page.after is None else cursor_text(page.after, wanted, Sort.ENDED_LAST, mark)
@@ -120,7 +120,7 @@ class DeadRoutes:
             raise Problem("unknown-task", f"task {text} is no dead letter, it is {view.state.label}: see tasks/{text}")
         shown, more = await shown_task(request, front, view)
         mark = fingerprint(view.envelope.body.type, _last(view.errors))
-        body = DeadAnswer(**fields_of(shown), fingerprint=mark.id, frame=mark.frame)
+        body = DeadAnswer(**msgspec.structs.asdict(shown), fingerprint=mark.id, frame=mark.frame)
         return answer(request, body, task_etag(view, more))
 
 

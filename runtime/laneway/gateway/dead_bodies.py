@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -158,8 +158,3 @@ class PurgeAnswer(msgspec.Struct):
     next: str | None
     scanned: int
     refused: list[RefusedBody]
-
-
-def fields_of(struct: msgspec.Struct) -> dict[str, Any]:
-    """A struct's fields by their names in Python."""
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}

@@ -10,6 +10,7 @@ import msgspec
 from laneway.gateway.bodies import ProgressBody
 from laneway.gateway.front import QueueFront
 from laneway.gateway.times import moment
+from laneway.gateway.views import lane_name, progress_body
 from laneway.kit.ids import id_texts
 from laneway.model.config import QueueConfig
 from laneway.model.states import State
@@ -49,11 +50,7 @@ async def task_items(front: QueueFront, config: QueueConfig, rows: Sequence[Task
     """Rows as JSON shows them, with the progress of those that run."""
     running = [row.id for row in rows if row.state is State.RUNNING]
     told = await front.ask(front.store.notes.progress(running)) if running else []
-    progress = {
-        id: ProgressBody(p.fraction, p.message, moment(p.at))
-        for id, p in zip(running, told, strict=True)
-        if p is not None
-    }
+    progress = dict(zip(running, map(progress_body, told), strict=True))
     texts = id_texts([row.id for row in rows])
     return [task_item(config, row, text, progress.get(row.id)) for row, text in zip(rows, texts, strict=True)]
 
@@ -61,13 +58,12 @@ async def task_items(front: QueueFront, config: QueueConfig, rows: Sequence[Task
 def task_item(config: QueueConfig, row: TaskRow, text: str, progress: ProgressBody | None = None) -> TaskItem:
     """One row as JSON shows it; ``text`` is its id."""
     env, body, record = row.envelope, row.envelope.body, row.record
-    lane = config.lane_number(row.lane)
     last = row.errors[-1] if row.errors else None
     return TaskItem(
         id=text,
         state=row.state.label,
         type=body.type,
-        lane=lane.name if lane else f"(removed lane {row.lane})",
+        lane=lane_name(config, row.lane),
         priority=row.priority,
         tenant=env.tenant,
         labels=body.labels or {},

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from laneway.gateway.addressed import front_of, task_id_of, unknown_task
 from laneway.gateway.auth.identity import identity_of, visible
-from laneway.gateway.bodies import AttemptErrorBody, LogsBody, ProgressBody, TaskAnswer
+from laneway.gateway.bodies import AttemptErrorBody, LogsBody, TaskAnswer
 from laneway.gateway.endpoint import json_response
 from laneway.gateway.ends import EndsWatch
 from laneway.gateway.etags import answer, task_etag
@@ -19,8 +19,7 @@ from laneway.gateway.front import Fronts, QueueFront
 from laneway.gateway.query import read_query
 from laneway.gateway.routing import TASK, Doc, Row
 from laneway.gateway.server import ENDING
-from laneway.gateway.times import moment
-from laneway.gateway.views import plain, task_answer
+from laneway.gateway.views import error_body, plain, progress_body, task_answer
 from laneway.kit.ids import id_text
 from laneway.model.states import HELD
 from laneway.ports.store import TaskView
@@ -112,12 +111,9 @@ class ShowRoutes:
                 id_text(id),
                 view.state.label,
                 plain(view.result) if view.result is not None and payloads else None,
-                AttemptErrorBody(
-                    error.kind, error.message, error.attempt, moment(error.at), error.worker,
-                    error.traceback if payloads else "",
-                ) if error else None,
+                error_body(error, redacted=not payloads) if error else None,
             )
-        )  # fmt: skip
+        )
 
 
 async def seen_task(request: Request, front: QueueFront, id: bytes) -> TaskView:
@@ -138,10 +134,7 @@ async def shown_task(request: Request, front: QueueFront, view: TaskView) -> tup
     config = await front.config()
     redacted = not identity_of(request).payloads
     (told,) = await front.ask(front.store.notes.told([view.id]))
-    progress, logs = None, None
-    if told is not None and told.progress is not None:
-        p = told.progress
-        progress = ProgressBody(p.fraction, p.message, moment(p.at))
+    progress, logs = progress_body(told.progress if told else None), None
     if told is not None and told.lines:
         logs = LogsBody(told.lines, f"{TASK.format(queue=front.name, id=id_text(view.id))}/logs")
     shown = task_answer(

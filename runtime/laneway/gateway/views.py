@@ -24,7 +24,8 @@ from laneway.gateway.timeline import history, waits
 from laneway.gateway.times import moment
 from laneway.kit.ids import id_text
 from laneway.model.config import QueueConfig
-from laneway.model.record import priority_of
+from laneway.model.notes import Progress
+from laneway.model.record import AttemptError, priority_of
 from laneway.ports.store import QueueStats, TaskView
 
 
@@ -42,7 +43,6 @@ def task_answer(
     """A task for people and programs. ``redacted`` leaves out what it carries; ``now_ms`` is the queue's clock, this
     machine's unless given."""
     env, body, record = view.envelope, view.envelope.body, view.record
-    lane = config.lane_number(record.lane if record else env.lane)
     due = view.due_ms or env.at_ms or (env.submitted_ms + env.delay_ms if env.delay_ms else 0)
     b = body.backoff
     return TaskAnswer(
@@ -50,7 +50,7 @@ def task_answer(
         queue=queue,
         state=view.state.label,
         type=body.type,
-        lane=lane.name if lane else f"(removed lane {env.lane})",
+        lane=lane_name(config, record.lane if record else env.lane),
         priority=priority_of(env, record),
         tenant=env.tenant,
         payload=None if redacted else plain(body.payload),
@@ -68,10 +68,7 @@ def task_answer(
         timeout=body.timeout_ms / 1000,
         backoff=BackoffBody(b.base, b.factor, b.cap, b.jitter) if b else None,
         cancel_requested=bool(record and record.cancel_requested),
-        errors=[
-            AttemptErrorBody(e.kind, e.message, e.attempt, moment(e.at), e.worker, "" if redacted else e.traceback)
-            for e in view.errors
-        ],
+        errors=[error_body(error, redacted=redacted) for error in view.errors],
         result=plain(view.result) if view.result is not None and not redacted else None,
         ended_at=moment(record.since_ms) if record and view.state.final else None,
         worker=worker,
@@ -81,6 +78,23 @@ def task_answer(
         history=history(view),
         redacted=redacted,
     )
+
+
+def lane_name(config: QueueConfig, number: int) -> str:
+    """A lane's name, also of one that is in the configuration no more."""
+    lane = config.lane_number(number)
+    return lane.name if lane else f"(removed lane {number})"
+
+
+def error_body(error: AttemptError, *, redacted: bool) -> AttemptErrorBody:
+    """Why an attempt did not succeed; ``redacted`` leaves out where."""
+    traceback = "" if redacted else error.traceback
+    return AttemptErrorBody(error.kind, error.message, error.attempt, moment(error.at), error.worker, traceback)
+
+
+def progress_body(progress: Progress | None) -> ProgressBody | None:
+    """How far a task is."""
+    return ProgressBody(progress.fraction, progress.message, moment(progress.at)) if progress else None
 
 
 def stats_answer(queue: str, stats: QueueStats, eta: Callable[[str], float | None]) -> StatsAnswer:

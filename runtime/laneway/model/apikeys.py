@@ -18,6 +18,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
+from laneway.kit.times import moment
 from laneway.model.manifests.base import Model, Text
 from laneway.model.manifests.gatewayauth import RoleName, Word
 from laneway.model.manifests.parts import TenantName
@@ -44,17 +45,6 @@ def _hash(text: str) -> str:
 def _time(text: str) -> str:
     moment(text)
     return text
-
-
-def moment(text: str) -> datetime:
-    """An RFC 3339 time with its zone. Raises ValueError saying what would be right."""
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"must be an RFC 3339 time such as 2030-01-31T08:00:00Z, not {text[:40]!r}") from None
-    if when.tzinfo is None:
-        raise ValueError(f"must say its time zone, such as {text}Z for UTC")
-    return when.astimezone(UTC)
 
 
 _Time = Annotated[str, Text(_time, "", 1, 40)]

@@ -72,6 +72,13 @@ def check_sort(sort: Sort, wanted: Filter) -> None:
     raise ValueError(f"sort={sort} is for {words}: ask for such states alone, or {others}")
 
 
+def told_by_sizes(wanted: Filter) -> bool:
+    """Whether the sizes of the sets tell how many tasks a filter lets through: one by states alone, or of what is
+    queued in some lanes."""
+    by_lanes = wanted.lanes is not None and set(wanted.states) != {State.QUEUED}
+    return wanted == Filter(states=wanted.states, lanes=wanted.lanes) and not by_lanes
+
+
 def stretches(wanted: Filter, sort: Sort, config: QueueConfig) -> list[Stretch]:
     """The list as stretches, in order.
 

@@ -15,7 +15,7 @@ from laneway.model.envelope import decode_stored
 from laneway.model.record import decode_errors
 from laneway.model.states import State
 from laneway.policy.filters import matches
-from laneway.policy.listing import Stretch, begin_of, rest_of, stretches
+from laneway.policy.listing import Stretch, begin_of, rest_of, stretches, told_by_sizes
 from laneway.ports.browse import BUDGET, Filter, Position, Sort, TaskPage, TaskRow
 
 #: Tasks looked at between two looks at the time, as one script call does in Redis.
@@ -139,9 +139,7 @@ class MemoryBrowse:
         """By the sizes of the sets, where these tell."""
         config = await self._config()
         states = set(wanted.states or State)
-        if wanted != Filter(states=wanted.states, lanes=wanted.lanes) or (
-            wanted.lanes is not None and states != {State.QUEUED}
-        ):
+        if not told_by_sizes(wanted):
             return None
         lanes = {lane.n for lane in config.lanes if wanted.lanes is None or lane.name in wanted.lanes}
         tasks = self._t.tasks.values()

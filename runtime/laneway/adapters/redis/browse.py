@@ -20,7 +20,7 @@ from laneway.model.config import QueueConfig
 from laneway.model.record import decode_errors, decode_record
 from laneway.model.states import FINAL, State
 from laneway.policy.filters import error_word, id_prefix_bytes, matches
-from laneway.policy.listing import Stretch, begin_of, rest_of, stretches
+from laneway.policy.listing import Stretch, begin_of, rest_of, stretches, told_by_sizes
 from laneway.ports.browse import BUDGET, Filter, Position, Sort, TaskPage, TaskRow
 
 #: Tasks that one call looks at, at most, and that one call reads whole.
@@ -189,9 +189,7 @@ class RedisBrowse:
         """By the sizes of the sets, where these tell."""
         config = await self._config()
         states = set(wanted.states or State)
-        if wanted != Filter(states=wanted.states, lanes=wanted.lanes) or (
-            wanted.lanes is not None and states != {State.QUEUED}
-        ):
+        if not told_by_sizes(wanted):
             return None
         lanes = [lane for lane in config.lanes if wanted.lanes is None or lane.name in wanted.lanes]
         async with self._client.pipeline(transaction=False) as pipe:

@@ -17,7 +17,8 @@ from laneway.gateway.auth.rejected import Rejected
 from laneway.kit.health import Health
 from laneway.kit.logs import get_logger
 from laneway.kit.service import Service
-from laneway.model.apikeys import KeyEntry, key_hash, key_id, moment
+from laneway.kit.times import moment
+from laneway.model.apikeys import KeyEntry, key_hash, key_id
 
 _log = get_logger(__name__)
 
