@@ -38,8 +38,8 @@ class Settings:
 
 
 async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
-    """At each level: bursts are submitted and taken out again (only submitting is timed); then a worker drains
-    for some seconds while the bench refills, so that the depth stays what it is."""
+    """At each level: a worker drains for some seconds while the bench refills, so that the depth stays what it is;
+    then bursts are submitted and taken out again (only submitting is timed)."""
     levels = [level for level in _LEVELS if level <= settings.max_depth]
     free = psutil.virtual_memory().available
     if levels[-1] * _BYTES_PER_TASK > free:
@@ -58,8 +58,10 @@ async def measure(ground: Ground, settings: Settings) -> dict[str, Any]:
         queued = (await ground.stats()).counts["queued"]
         await fill(ground, blank_call, queued, level, f"fill to {level:,}")
         await ground.relayed()
-        found |= await _enqueue(ground, level, settings.rounds)
+        # First what flows: a hash that has doubled on the way here is moved by Redis bit by bit, with each command that
+        # touches it, and until that is over each submission moves some.
         found |= await _flow(ground, level, settings)
+        found |= await _enqueue(ground, level, settings.rounds)
     ratios = {
         what: round(found[f"{what}_{_NAMES[levels[-1]]}_per_s"] / found[f"{what}_1k_per_s"], 3)
         for what in ("enqueue", "drain")
