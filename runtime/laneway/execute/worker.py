@@ -17,6 +17,7 @@ from laneway.execute.lease import ANNOUNCED, Lease, boottime
 from laneway.kit.ids import id_text, new_incarnation
 from laneway.kit.logs import get_logger
 from laneway.model.settlement import Settlement
+from laneway.policy.stagger import slots_to_fill
 from laneway.ports.outcomes import Outcomes
 from laneway.ports.source import Exchange, Source
 from laneway.ports.store import Beat, TaskStore
@@ -96,6 +97,7 @@ class Worker:
         self._tick_task: asyncio.Task[None] | None = None
         self._ahead: asyncio.Task[Exchange] | None = None
         self.done = 0
+        self._exchange_s = 0.0  # a moving average
         self._paced_at, self._paced_done, self._seen_pace = time.monotonic(), 0, 0.0
         self.stale = 0
         self.draining = asyncio.Event()
@@ -312,21 +314,27 @@ class Worker:
                 continue  # that came meanwhile: a claim left waiting would only be taken back for it
             if want > took:
                 # (While a handler runs, it may block this loop: then nothing is taken that nobody could start.)
-                self._source.listen(0 if self._executor.busy or got.again_ms >= 0 else want)
+                self._source.listen(0 if self._executor.busy or got.again_ms >= 0 else self.settings.slots)
             await self._wait(got.again_ms)
 
     def _due(self, taken: int) -> tuple[list[Settlement], int]:
-        """What to settle now, and how many slots are free when ``taken`` tasks are about to start."""
+        """What to settle now, and how many tasks to ask for when ``taken`` are about to start."""
         self._news.clear()
         self.on_progress()
         free = self.settings.slots - self._executor.busy - taken
-        return self._outcomes.batch(), 0 if self._stopping else max(0, free)
+        if self._stopping or free <= 0:
+            return self._outcomes.batch(), 0
+        if self._source.mode == "direct":  # (by Kafka tasks are here already)
+            free = slots_to_fill(free, self.settings.slots, self._average_ms(), self._exchange_s * 1000)
+        return self._outcomes.batch(), free
 
     async def _exchange(self, pending: list[Settlement], want: int) -> Exchange:
         began = time.perf_counter()
         got = await self._source.exchange(pending, want)
+        took = time.perf_counter() - began
+        self._exchange_s += (took - self._exchange_s) / 8 if self._exchange_s else took
         if self._on_exchange:
-            self._on_exchange(len(pending), len(got.tasks), time.perf_counter() - began)
+            self._on_exchange(len(pending), len(got.tasks), took)
         return got
 
     async def _wait(self, again_ms: int) -> None:
