@@ -11,7 +11,7 @@ if stop then return stop end
 begin_freeing()
 
 -- Credits are what a worker may hold less what it holds, never a counter of their own.
-local workers, total = {}, 0
+local workers, total, direct = {}, 0, false
 local all = call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
   local reg = cmsgpack.unpack(all[i + 1])
@@ -22,6 +22,8 @@ for i = 1, #all, 2 do
       workers[#workers + 1] = {inc = all[i], p = reg.p, free = free, load = held / math.max(1, reg.s)}
       total = total + free
     end
+  elseif reg.m == 'direct' then
+    direct = true
   end
 end
 table.sort(workers, function(a, b) return a.load < b.load or (a.load == b.load and a.inc < b.inc) end)
@@ -54,5 +56,9 @@ for i, head in ipairs(claimed) do
   local at = 4 * i
   reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = claimed_by[i], partitions[claimed_by[i]], head, claimed_raws[i]
 end
-if total > #claimed and work_left() then wake(1) end
+if total > #claimed and work_left() then
+  wake(1)
+elseif not direct then
+  call('DEL', WAKE) -- what the tokens tell of was seen: those that wait for them would find nothing
+end
 return reply

@@ -73,6 +73,16 @@ class Start(msgspec.Struct):
     attempt: int
 
 
+class Begun(msgspec.Struct):
+    """What became of dispatched tasks: their codes (see :class:`Start`) and attempts, in order; ``refused`` as of
+    :class:`Turn`."""
+
+    now_ms: int
+    codes: bytes
+    attempts: Sequence[int]
+    refused: dict[int, str]
+
+
 class Registered(msgspec.Struct):
     """A new incarnation: its partition (-1 without Kafka) and which running tasks it took over."""
 
@@ -296,6 +306,10 @@ class TaskStore(Protocol):
 
     async def start(self, inc: bytes, items: Sequence[tuple[bytes, int]]) -> tuple[int, list[Start]]:
         """Begins dispatched tasks (id, fence). Returns Redis time in ms and an answer per task."""
+        ...
+
+    async def begin(self, inc: bytes, items: Sequence[tuple[bytes, int]], settled: Sequence[Settlement]) -> Begun:
+        """Settles a batch, and begins dispatched tasks as :meth:`start` does."""
         ...
 
     async def settle(self, inc: bytes, settled: Sequence[Settlement]) -> dict[int, str]:

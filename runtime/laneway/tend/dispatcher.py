@@ -18,7 +18,7 @@ from laneway.ports.store import Claimed, TaskStore
 
 _log = get_logger(__name__)
 
-_BATCH = 150
+_BATCH = 250
 _SLOW_POLL = 1.0
 #: Batches on their way to Kafka at once.
 _UNDER_WAY = 8
@@ -61,7 +61,7 @@ class Dispatcher(Service):
                         self._on_batch(len(got.tasks), got.credits)
                 if self._away:
                     await self.pause(min(0.1 * 2**self._away, 1.0))
-                elif len(got.tasks) < _BATCH:
+                elif len(got.tasks) < _BATCH or not got.credits:
                     wait = _SLOW_POLL if got.again_ms < 0 else min(_SLOW_POLL, got.again_ms / 1000)
                     await self._store.wait_work(max(wait, 0.005))
             except LanewayError as error:

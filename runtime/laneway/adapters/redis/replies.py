@@ -15,13 +15,13 @@ from laneway.model.record import Record, decode_errors, decode_record
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Begun,
     Claimed,
     Depth,
     Dispatched,
     LaneStats,
     OutboxEntry,
     QueueStats,
-    Start,
     Submitted,
     TaskView,
     Turn,
@@ -95,11 +95,11 @@ def dispatched(reply: list[Any]) -> Dispatched:
     return Dispatched(reply[1], tasks, reply[3], reply[2])
 
 
-def starts(reply: list[Any], n: int) -> list[Start]:
+def begun(reply: list[Any], n: int) -> Begun:
     """The answer of start."""
     blob = reply[2]
-    attempts = struct.unpack_from(f">{n}H", blob, n)
-    return [Start(blob[i], attempts[i]) for i in range(n)]
+    refused = {reply[i] - 1: reply[i + 1].decode() for i in range(3, len(reply), 2)}
+    return Begun(reply[1], blob[:n], struct.unpack_from(f">{n}H", blob, n), refused)
 
 
 def submissions(reply: list[Any], batch: Sequence[tuple[bytes, bytes]]) -> list[Submitted]:

@@ -43,6 +43,7 @@ from laneway.model.settlement import Settlement, pack_settlements
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Begun,
     Depth,
     Dispatched,
     OutboxEntry,
@@ -273,9 +274,14 @@ class RedisStore:
         return replies.turn(await self._call("claim", inc, request, want))
 
     async def start(self, inc: bytes, items: Sequence[tuple[bytes, int]]) -> tuple[int, list[Start]]:
+        begun = await self.begin(inc, items, ())
+        return begun.now_ms, [Start(*pair) for pair in zip(begun.codes, begun.attempts, strict=True)]
+
+    async def begin(self, inc: bytes, items: Sequence[tuple[bytes, int]], settled: Sequence[Settlement]) -> Begun:
         pack = _ITEM.pack
-        reply = await self._call("start", inc, b"".join([pack(id_, fence) for id_, fence in items]))
-        return reply[1], replies.starts(reply, len(items))
+        ended, data = pack_settlements(list(settled))
+        reply = await self._call("start", inc, b"".join([pack(id_, fence) for id_, fence in items]), ended, *data)
+        return replies.begun(reply, len(items))
 
     async def settle(self, inc: bytes, settled: Sequence[Settlement]) -> dict[int, str]:
         items, data = pack_settlements(list(settled))
