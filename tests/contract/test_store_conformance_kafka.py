@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -103,6 +104,27 @@ async def test_a_dispatch_that_leaves_nothing_to_do_takes_the_tokens(bench: Benc
     await bench.submit_many(5)
     assert len((await bench.store.dispatch(10)).tasks) == 5
     assert not await bench.woken()
+
+
+async def test_a_poller_that_waits_dispatches_as_soon_as_a_task_comes(any_bench: Bench) -> None:
+    bench = any_bench
+    inc = await kafka(bench)
+    await bench.quiet()
+    waiting = asyncio.ensure_future(bench.store.await_dispatch(10, 30.0))
+    await asyncio.sleep(0)
+    ids = await bench.submit_many(1)
+    async with asyncio.timeout(20):
+        got = await waiting
+    assert [(who, task.id) for who, _, task in got.tasks] == [(inc, ids[0])]
+
+
+async def test_a_poller_that_waits_in_vain_dispatches_all_the_same(any_bench: Bench) -> None:
+    bench = any_bench
+    await kafka(bench)
+    ids = await bench.submit_many(2)
+    await bench.quiet()
+    got = await bench.store.await_dispatch(10, bench.moment)
+    assert sorted(task.id for _, _, task in got.tasks) == ids
 
 
 async def test_a_dispatch_leaves_tokens_to_workers_that_claim_for_themselves(bench: Bench) -> None:

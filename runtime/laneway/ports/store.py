@@ -361,6 +361,11 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def await_dispatch(self, limit: int, timeout: float) -> Dispatched:
+        """Waits for a wake token, at most ``timeout`` s, and then dispatches: in one trip where it can be. What it took
+        when it is cancelled, or fails, goes back by the dispatch deadline."""
+        ...
+
     async def wait_tend(self, timeout: float) -> bool:
         """Waits up to ``timeout`` seconds for news to the poller's duties (a task was scheduled)."""
         ...

@@ -122,8 +122,8 @@ def work_left(step: Step) -> bool:
 
 
 def wake_for_freed(step: Step, inc: bytes, ready: int, freed: int) -> None:
-    """Wakes for ready tasks, or for freed ones whose places others may take; not for the first sixth of a Kafka worker's
-    credits (see credits.lua)."""
+    """Wakes for ready tasks, or for freed ones whose places others may take; not for the first sixth of a Kafka
+    worker's credits (see credits.lua)."""
     if ready > 0:
         return step.wake(ready)
     if not freed or not any(len(step.lane_set(lane.n)) for lane in step.conf.lanes):

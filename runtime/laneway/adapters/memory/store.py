@@ -183,7 +183,7 @@ class MemoryStore:
         """Settles a batch and begins dispatched tasks."""
         refused = await self.settle(inc, settled)
         now, answers = await self.start(inc, items)
-        return Begun(now, bytes(one.code for one in answers), [one.attempt for one in answers], refused)
+        return Begun(now, bytes(one.code for one in answers), tuple(one.attempt for one in answers), refused)
 
     def _begin(self, step: Step, task: Task) -> bool:
         deadline = task.head.submitted_ms + task.head.start_timeout_ms
@@ -264,6 +264,11 @@ class MemoryStore:
         """Waits for a wake token, on this store's clock, and claims."""
         await self.wait_work(timeout)
         return await self.turn(inc, request, want, ())
+
+    async def await_dispatch(self, limit: int, timeout: float) -> Dispatched:
+        """Waits for a wake token, on this store's clock, and dispatches."""
+        await self.wait_work(timeout)
+        return await self.dispatch(limit)
 
     async def wait_tend(self, timeout: float) -> bool:
         """Waits for news to the poller's duties, on this store's clock."""
