@@ -51,20 +51,26 @@ local function start_one(id, rec, fence)
   return 1, rec.attempts
 end
 
+-- The records of plain tasks that were dispatched together are equal, and so is what becomes of them.
+local plain, begun, told = {}, {}, {}
+
 for i = 1, n do
   local id, raw = ids[i], raws[i]
-  local packed = string.sub(blob, i * ITEM_SIZE - 7, i * ITEM_SIZE)
-  local code, attempt
-  if raw and not seen[id] and rec_plainly(raw, DISPATCHED, packed, inc) then
-    undispatched[#undispatched + 1] = id
-    write_packed(id, rec_begun(raw))
-    code, attempt = 1, rec_attempts(raw) + 1
-  else
-    code, attempt = start_one(id, raw and rec_unpack(raw), struct.unpack('>d', packed))
+  local packed = sub(blob, i * ITEM_SIZE - 7, i * ITEM_SIZE)
+  if raw and plain[raw] ~= packed and rec_plainly(raw, DISPATCHED, packed, inc) then
+    plain[raw], begun[raw], told[raw] = packed, rec_begun(raw), pack('>H', rec_attempts(raw) + 1)
   end
-  if code == 1 or code == 3 then seen[id] = code end
-  codes[i] = string.char(code)
-  attempts[i] = struct.pack('>H', attempt)
+  if raw and plain[raw] == packed and not seen[id] then
+    undispatched[#undispatched + 1] = id
+    write_packed(id, begun[raw])
+    seen[id] = 1
+    codes[i], attempts[i] = '\1', told[raw]
+  else
+    local code, attempt = start_one(id, raw and rec_unpack(raw), struct.unpack('>d', packed))
+    if code == 1 or code == 3 then seen[id] = code end
+    codes[i] = string.char(code)
+    attempts[i] = struct.pack('>H', attempt)
+  end
 end
 local more_ready, more_freed = finish_flush()
 wake_for_freed(inc, ready + more_ready, freed + more_freed)
