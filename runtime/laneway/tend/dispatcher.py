@@ -22,7 +22,7 @@ _log = get_logger(__name__)
 _BATCH = 250
 _SLOW_POLL = 1.0
 #: Batches on their way to Kafka at once.
-_UNDER_WAY = 8
+_UNDER_WAY = 2
 
 
 class Dispatcher(Service):
