@@ -2,7 +2,8 @@
 -- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running buckets workers replies idem idemexp outbox wake wake_tend lanes*
 -- ARGV: conf, limit
 -- RETURNS: {'ok', now, ms until a lane at its rate may be asked again or -1, credits left,
---   then per task: incarnation, partition, head (c14 d H B B), stored envelope}
+--   holders (c8 i4 I4 each: incarnation, partition, how many of the tasks that follow are for it),
+--   heads (c14 d H B B for each task), then per task: stored envelope}
 -- IDEMPOTENT: no: after a lost reply the dispatch deadline returns the tasks
 -- USES: base record packed outbox lanes running buckets finish claim
 
@@ -11,7 +12,7 @@ if stop then return stop end
 begin_freeing()
 
 -- Credits are what a worker may hold less what it holds, never a counter of their own.
-local workers, total = {}, 0
+local workers, total, direct = {}, 0, false
 local all = call('HGETALL', WORKERS)
 for i = 1, #all, 2 do
   local reg = cmsgpack.unpack(all[i + 1])
@@ -22,6 +23,8 @@ for i = 1, #all, 2 do
       workers[#workers + 1] = {inc = all[i], p = reg.p, free = free, load = held / math.max(1, reg.s)}
       total = total + free
     end
+  elseif reg.m == 'direct' then
+    direct = true
   end
 end
 table.sort(workers, function(a, b) return a.load < b.load or (a.load == b.load and a.inc < b.inc) end)
@@ -49,10 +52,19 @@ end
 
 if limit > 0 then claim_batch(limit, next_holder, DISPATCHED) end
 wake(claim_flush())
-local reply = {'ok', now, soonest or -1, total - #claimed}
-for i, head in ipairs(claimed) do
-  local at = 4 * i
-  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = claimed_by[i], partitions[claimed_by[i]], head, claimed_raws[i]
+local holders, run = {}, 0
+for i, inc in ipairs(claimed_by) do
+  run = run + 1
+  if claimed_by[i + 1] ~= inc then
+    holders[#holders + 1] = struct.pack('>c8i4I4', inc, partitions[inc], run)
+    run = 0
+  end
 end
-if total > #claimed and work_left() then wake(1) end
+local reply = {'ok', now, soonest or -1, total - #claimed, table.concat(holders), table.concat(claimed)}
+for i = 1, #claimed_raws do reply[6 + i] = claimed_raws[i] end
+if total > #claimed and work_left() then
+  wake(1)
+elseif not direct then
+  call('DEL', WAKE) -- what the tokens tell of was seen: those that wait for them would find nothing
+end
 return reply

@@ -1,15 +1,21 @@
--- start: dispatched tasks begin to run; the attempt is counted here.
--- KEYS: meta tasks records errors scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend lanes*
--- ARGV: conf, incarnation (8 bytes), items (c14 d: id, fence)
+-- start: dispatched tasks begin to run, and the attempt is counted; what their worker has ended before is settled first.
+-- KEYS: meta tasks records errors results scheduled parked held dispatched startby cancelling succeeded dead cancelled expired tenants vtime running idem idemexp outbox wake wake_tend workers lanes*
+-- ARGV: conf, incarnation (8 bytes), items (c14 d: id, fence), settlements (as in settle; may be ''), data...
 -- RETURNS: {'ok', now, codes}: one byte per item: 0 refused, 1 runs, 2 runs already, 3 too late (now expired)
---   codes is followed by the attempt of each item, H each
+--   codes is followed by the attempt of each item, H each; then index, code for each settlement that was not accepted
 -- IDEMPOTENT: yes, by fence
--- USES: base record packed outbox lanes running finish
+-- USES: base record packed outbox lanes running finish settle credits
 
 local stop = load_conf(ARGV[1])
 if stop then return stop end
 begin_freeing()
 local inc, blob = ARGV[2], ARGV[3]
+-- (Written at once: a task that is settled here is not found running below.)
+local refused, ready, freed = {}, 0, 0
+if ARGV[4] ~= '' then
+  refused = settle_batch(inc, ARGV[4], 5)
+  ready, freed = settle_flush()
+end
 local n = math.floor(#blob / (ID + 8))
 local ITEM_SIZE = ID + 8
 local ids = {}
@@ -45,21 +51,27 @@ local function start_one(id, rec, fence)
   return 1, rec.attempts
 end
 
+-- The records of plain tasks that were dispatched together are equal, and so is what becomes of them.
+local plain, begun, told = {}, {}, {}
+
 for i = 1, n do
   local id, raw = ids[i], raws[i]
-  local packed = string.sub(blob, i * ITEM_SIZE - 7, i * ITEM_SIZE)
-  local code, attempt
-  if raw and not seen[id] and rec_plainly(raw, DISPATCHED, packed, inc) then
-    undispatched[#undispatched + 1] = id
-    write_packed(id, rec_begun(raw))
-    code, attempt = 1, rec_attempts(raw) + 1
-  else
-    code, attempt = start_one(id, raw and rec_unpack(raw), struct.unpack('>d', packed))
+  local packed = sub(blob, i * ITEM_SIZE - 7, i * ITEM_SIZE)
+  if raw and plain[raw] ~= packed and rec_plainly(raw, DISPATCHED, packed, inc) then
+    plain[raw], begun[raw], told[raw] = packed, rec_begun(raw), pack('>H', rec_attempts(raw) + 1)
   end
-  if code == 1 or code == 3 then seen[id] = code end
-  codes[i] = string.char(code)
-  attempts[i] = struct.pack('>H', attempt)
+  if raw and plain[raw] == packed and not seen[id] then
+    undispatched[#undispatched + 1] = id
+    write_packed(id, begun[raw])
+    seen[id] = 1
+    codes[i], attempts[i] = '\1', told[raw]
+  else
+    local code, attempt = start_one(id, raw and rec_unpack(raw), struct.unpack('>d', packed))
+    if code == 1 or code == 3 then seen[id] = code end
+    codes[i] = string.char(code)
+    attempts[i] = struct.pack('>H', attempt)
+  end
 end
-local ready, freed = finish_flush()
-wake(math.max(ready, math.min(1, freed)))
-return {'ok', now, table.concat(codes) .. table.concat(attempts)}
+local more_ready, more_freed = finish_flush()
+wake_for_freed(inc, ready + more_ready, freed + more_freed)
+return {'ok', now, table.concat(codes) .. table.concat(attempts), unpack(refused)}

@@ -69,9 +69,15 @@ local function hand_over(id, raw, holder, record, head)
 end
 
 -- The dispatch deadline doubles with each that was missed in a row: a slow consumer is not raced for ever.
+local deadline_texts = {}
 local function start_within(id, missed)
+  local text = deadline_texts[missed]
+  if not text then
+    text = string.format('%.0f', now + conf.dispatch_ms * 2 ^ missed)
+    deadline_texts[missed] = text
+  end
   local n = #claim_dispatched
-  claim_dispatched[n + 1] = now + conf.dispatch_ms * 2 ^ missed
+  claim_dispatched[n + 1] = text
   claim_dispatched[n + 2] = id
 end
 

@@ -211,6 +211,20 @@ async def start(g: Ground) -> Plan:
     return Plan(operate, {**{t.id: State.EXPIRED for t in tasks}, **{t.id: State.RUNNING for t in fine}})
 
 
+async def begin(g: Ground) -> Plan:
+    inc = await g.bench.worker(12, mode="kafka", window=12, partitions=2)
+    await g.submit(9)
+    tasks = [task for _, _, task in (await g.store.dispatch(9)).tasks]
+    await g.store.start(inc, [(task.id, task.fence) for task in tasks[:7]])
+    batch, expected = _outcomes(tasks[:7])
+    await g.submit(1)
+
+    async def operate() -> None:
+        await g.store.begin(inc, [(task.id, task.fence) for task in tasks[7:]], batch)
+
+    return Plan(operate, {**expected, **{task.id: State.RUNNING for task in tasks[7:]}})
+
+
 async def release(g: Ground) -> Plan:
     inc, tasks = await g.dispatched(2, tenant="a")
     await g.submit(2, tenant="a")
@@ -476,7 +490,8 @@ _LANES = (
 _LIMITED = {"a": TenantConfig(max=2), "b": TenantConfig(max=2)}
 SCENARIOS: list[tuple[str, Callable[[Ground], Awaitable[Plan]]]] = [
     ("submit", submit), ("settle", settle), ("settle", settle_keys), ("turn", turn), ("claim", claim),
-    ("dispatch", dispatch), ("start", start), ("release", release), ("promote", promote), ("reap", reap),
+    ("dispatch", dispatch), ("start", start), ("start", begin), ("release", release), ("promote", promote),
+    ("reap", reap),
     ("reap", reap_to_death), ("cancel", cancel), ("replay", replay), ("purge", purge), ("purge", trim),
     ("register", register), ("deregister", deregister), ("heartbeat", heartbeat), ("sweep", sweep),
     ("extend", extend), ("drain", drain), ("register", register_drained),

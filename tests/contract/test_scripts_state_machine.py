@@ -258,6 +258,15 @@ class StoresMachine(RuleBasedStateMachine):
         else:
             self.both(lambda store: store.start(worker.inc, items))
 
+    @precondition(lambda self: any(worker.got for worker in self.workers))
+    @rule(data=st.data(), kind=st.sampled_from((Kind.COMPLETE, Kind.RETRY, Kind.RELEASE)))
+    def settle_and_start(self, data: st.DataObject, kind: Kind) -> None:
+        worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.got]))
+        ended = data.draw(st.lists(st.sampled_from(worker.got), min_size=1, max_size=4))
+        items = data.draw(st.lists(st.sampled_from(worker.got), min_size=1, max_size=4))
+        settled = [Settlement(kind, id, fence) for id, fence in ended]
+        self.both(lambda store: store.begin(worker.inc, items, settled))
+
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), state=st.sampled_from((2, 2, 2, 3, 4)), slots=st.integers(1, 4), ended=st.integers(0, 30))
     def heartbeat(self, data: st.DataObject, state: int, slots: int, ended: int) -> None:

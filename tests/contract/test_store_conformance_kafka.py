@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
 from tests.contract.stores import Bench
 
 from laneway.kit.ids import new_incarnation
+from laneway.model.config import LaneConfig
 from laneway.model.settlement import Kind, Settlement
 from laneway.model.states import State
 
@@ -59,6 +61,77 @@ async def test_a_freed_credit_wakes_the_poller(bench: Bench) -> None:
     await bench.store.start(inc, [(task.id, task.fence)])
     await bench.quiet()
     await bench.settle(inc, task, Kind.COMPLETE)
+    assert await bench.woken()
+
+
+async def settle_first(bench: Bench, inc: bytes, n: int) -> None:
+    """Fills the worker's window, lets its first ``n`` tasks end, and takes the tokens that lay there before."""
+    got = await bench.store.dispatch(100)
+    ended = [(task.id, task.fence) for _, _, task in got.tasks[:n]]
+    await bench.store.start(inc, ended)
+    await bench.quiet()
+    assert await bench.store.settle(inc, [Settlement(Kind.COMPLETE, *pair) for pair in ended]) == {}
+
+
+@pytest.mark.parametrize(("freed", "woken"), [(1, False), (2, True)])
+async def test_few_credits_of_many_are_gathered_before_they_wake_a_poller(
+    bench: Bench, freed: int, woken: bool
+) -> None:
+    await bench.submit_many(20)
+    inc = await kafka(bench, window=16)  # 12 beyond the slots: 2 are a sixth
+    await settle_first(bench, inc, freed)
+    assert await bench.woken() is woken
+
+
+async def test_a_credit_in_a_queue_with_a_limited_lane_wakes_a_poller_at_once(bench: Bench) -> None:
+    await bench.configure(lanes=(LaneConfig(n=1, name="default", max=50),))
+    await bench.submit_many(20)
+    inc = await kafka(bench, window=16)
+    await settle_first(bench, inc, 1)
+    assert await bench.woken()
+
+
+async def test_a_freed_credit_wakes_nobody_when_nothing_waits(bench: Bench) -> None:
+    await bench.submit_many(3)
+    inc = await kafka(bench)
+    await settle_first(bench, inc, 3)
+    assert not await bench.woken()
+    assert len((await bench.store.dispatch(10)).tasks) == 0
+
+
+async def test_a_dispatch_that_leaves_nothing_to_do_takes_the_tokens(bench: Bench) -> None:
+    await kafka(bench, window=8)
+    await bench.submit_many(5)
+    assert len((await bench.store.dispatch(10)).tasks) == 5
+    assert not await bench.woken()
+
+
+async def test_a_poller_that_waits_dispatches_as_soon_as_a_task_comes(any_bench: Bench) -> None:
+    bench = any_bench
+    inc = await kafka(bench)
+    await bench.quiet()
+    waiting = asyncio.ensure_future(bench.store.await_dispatch(10, 30.0))
+    await asyncio.sleep(0)
+    ids = await bench.submit_many(1)
+    async with asyncio.timeout(20):
+        got = await waiting
+    assert [(who, task.id) for who, _, task in got.tasks] == [(inc, ids[0])]
+
+
+async def test_a_poller_that_waits_in_vain_dispatches_all_the_same(any_bench: Bench) -> None:
+    bench = any_bench
+    await kafka(bench)
+    ids = await bench.submit_many(2)
+    await bench.quiet()
+    got = await bench.store.await_dispatch(10, bench.moment)
+    assert sorted(task.id for _, _, task in got.tasks) == ids
+
+
+async def test_a_dispatch_leaves_tokens_to_workers_that_claim_for_themselves(bench: Bench) -> None:
+    await bench.worker(4)
+    await kafka(bench, window=2)
+    await bench.submit_many(5)
+    assert len((await bench.store.dispatch(10)).tasks) == 2
     assert await bench.woken()
 
 
@@ -121,6 +194,38 @@ async def test_attempts_are_counted_at_start(any_bench: Bench) -> None:
     _, (again,) = await any_bench.store.start(inc, [(task.id, task.fence)])
     assert (again.code, again.attempt) == (2, 1)
     assert await any_bench.state(task.id) is State.RUNNING
+
+
+async def test_a_batch_is_settled_and_the_next_begins_in_one_call(any_bench: Bench) -> None:
+    bench = any_bench
+    await bench.submit_many(4)
+    inc = await kafka(bench)
+    first, second, third, fourth = [task for _, _, task in (await bench.store.dispatch(4)).tasks]
+    await bench.store.start(inc, [(first.id, first.fence), (second.id, second.fence)])
+    items = [(third.id, third.fence), (fourth.id, fourth.fence + 1)]
+    ended = [
+        Settlement(Kind.COMPLETE, first.id, first.fence),
+        Settlement(Kind.COMPLETE, second.id, second.fence + 1),
+    ]
+    for codes, refused in [([1, 0], {1: "stale"}), ([2, 0], {0: "already", 1: "stale"})]:
+        begun = await bench.store.begin(inc, items, ended)
+        assert (list(begun.codes), begun.attempts[0], begun.refused) == (codes, 1, refused)
+    assert [await bench.state(task.id) for task in (first, second, third, fourth)] == [
+        State.SUCCEEDED,
+        State.RUNNING,
+        State.RUNNING,
+        State.DISPATCHED,
+    ]
+    await bench.check()
+
+
+async def test_a_task_that_is_settled_does_not_begin_again_by_the_same_call(bench: Bench) -> None:
+    inc, task = await dispatched(bench)
+    await bench.store.start(inc, [(task.id, task.fence)])
+    ended = [Settlement(Kind.RETRY, task.id, task.fence, delay_ms=50.0)]
+    begun = await bench.store.begin(inc, [(task.id, task.fence)], ended)
+    assert (list(begun.codes), begun.refused) == ([0], {})
+    assert await bench.state(task.id) is State.SCHEDULED
 
 
 async def test_the_same_start_twice_in_a_call_runs_once(bench: Bench) -> None:

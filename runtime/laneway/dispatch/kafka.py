@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from laneway.errors import LanewayError
@@ -15,8 +15,8 @@ from laneway.ports.store import Claimed, TaskStore
 
 log = get_logger(__name__)
 
-#: (task, fence) pairs remembered against records that are delivered twice.
-_REMEMBERED = 20_000
+#: Tasks remembered against records that are delivered twice: so many at least, and at most twice as many.
+_REMEMBERED = 10_000
 _COMMIT_EVERY = 5.0
 
 
@@ -43,7 +43,8 @@ class KafkaSource:
         self._inc = b""
         self._inbox: deque[Claimed] = deque()
         self._starting: list[Claimed] = []
-        self._seen: OrderedDict[tuple[bytes, int], None] = OrderedDict()
+        self._seen: dict[bytes, int] = {}  # the last fence of each task
+        self._seen_before: dict[bytes, int] = {}
         self._news: Callable[[], None] = lambda: None
         self._pump: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
@@ -116,13 +117,13 @@ class KafkaSource:
             return
         if addressee != self._inc or self._stopped:
             return
+        seen, before = self._seen, self._seen_before
         for task in tasks:
-            key = (task.id, task.fence)
-            if key not in self._seen:
-                self._seen[key] = None
+            if task.fence not in (seen.get(task.id), before.get(task.id)):
+                seen[task.id] = task.fence
                 self._inbox.append(task)
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        if len(seen) > _REMEMBERED:
+            self._seen, self._seen_before = {}, seen
 
     def listen(self, idle: int = 0) -> None:
         """Records come by themselves."""
@@ -133,32 +134,15 @@ class KafkaSource:
             self._starting.append(self._inbox.popleft())
         if not self._starting:
             return Exchange("ok", 0, [], await self._store.settle(self._inc, settled) if settled else {})
-        if not settled:
-            now, started = await self._start()
-            return Exchange("ok", now, started, {}, self._again(want - len(started)), full=bool(self._inbox))
-        # Both at once. When only the settlements fail, what has started must run all the same.
-        refused, began = await asyncio.gather(
-            self._store.settle(self._inc, settled), self._start(), return_exceptions=True
-        )
-        if isinstance(began, BaseException):
-            raise began
-        now, started = began
-        if isinstance(refused, LanewayError):
-            log.warning("outcomes wait", waiting=len(settled), error=str(refused))
-            return Exchange("ok", now, started, {}, self._again(want - len(started)), settled=False)
-        if isinstance(refused, BaseException):
-            raise refused
-        return Exchange("ok", now, started, refused, self._again(want - len(started)), full=bool(self._inbox))
-
-    async def _start(self) -> tuple[int, list[Claimed]]:
-        now, answers = await self._store.start(self._inc, [(task.id, task.fence) for task in self._starting])
+        begun = await self._store.begin(self._inc, [(task.id, task.fence) for task in self._starting], settled)
         started = []
-        for task, answer in zip(self._starting, answers, strict=True):
-            if answer.code in (1, 2):
-                task.attempt = answer.attempt
+        for task, code, attempt in zip(self._starting, begun.codes, begun.attempts, strict=True):
+            if code in (1, 2):
+                task.attempt = attempt
                 started.append(task)
         self._starting = []
-        return now, started
+        again = self._again(want - len(started))
+        return Exchange("ok", begun.now_ms, started, begun.refused, again, full=bool(self._inbox))
 
     def _again(self, free: int) -> int:
         """Asks again at once while records wait for slots that are free now."""

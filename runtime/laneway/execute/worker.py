@@ -274,10 +274,9 @@ class Worker:
                 pause = min(pause * 2, 1.0)
                 continue
             pause = 0.05
-            if got.settled:
-                if self._on_answered is not None:
-                    self._on_answered(pending, got.refused)
-                self._outcomes.answered()
+            if self._on_answered is not None:
+                self._on_answered(pending, got.refused)
+            self._outcomes.answered()
             stale = sum(code == "stale" for code in got.refused.values())
             if stale:
                 self._count_stale(stale)
@@ -288,7 +287,7 @@ class Worker:
             if got.status == "draining" and not self._stopping:
                 self.draining.set()
             took = len(got.tasks)
-            if took and got.full and got.settled:
+            if took and got.full:
                 # There is more: the next call is on its way while these are started, so that Redis need not wait.
                 pending, want = self._due(took)
                 if pending or want:
@@ -297,9 +296,6 @@ class Worker:
             for task in got.tasks:
                 self._executor.start(task, got.now_ms)
             if self._ahead is not None:
-                continue
-            if not got.settled:
-                await asyncio.sleep(pause)
                 continue
             if took and got.full:
                 continue

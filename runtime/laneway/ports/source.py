@@ -18,8 +18,7 @@ class Exchange(msgspec.Struct):
     """What an exchange brought: tasks that run from now on, and which settlements were not accepted.
 
     ``status`` as in :class:`~laneway.ports.store.Turn`; ``again_ms`` says when to ask again though nothing calls
-    (-1: only when called); ``settled`` False says that the settlements have to be sent again;
-    ``full`` that there is likely more.
+    (-1: only when called); ``full`` that there is likely more.
     """
 
     status: str
@@ -27,7 +26,6 @@ class Exchange(msgspec.Struct):
     tasks: Sequence[Claimed]
     refused: dict[int, str]
     again_ms: int = -1
-    settled: bool = True
     full: bool = False
 
 

@@ -73,6 +73,16 @@ class Start(msgspec.Struct):
     attempt: int
 
 
+class Begun(msgspec.Struct):
+    """What became of dispatched tasks: their codes (see :class:`Start`) and attempts, in order; ``refused`` as of
+    :class:`Turn`."""
+
+    now_ms: int
+    codes: bytes
+    attempts: Sequence[int]
+    refused: dict[int, str]
+
+
 class Registered(msgspec.Struct):
     """A new incarnation: its partition (-1 without Kafka) and which running tasks it took over."""
 
@@ -298,6 +308,10 @@ class TaskStore(Protocol):
         """Begins dispatched tasks (id, fence). Returns Redis time in ms and an answer per task."""
         ...
 
+    async def begin(self, inc: bytes, items: Sequence[tuple[bytes, int]], settled: Sequence[Settlement]) -> Begun:
+        """Settles a batch, and begins dispatched tasks as :meth:`start` does."""
+        ...
+
     async def settle(self, inc: bytes, settled: Sequence[Settlement]) -> dict[int, str]:
         """Settles a batch; returns the indexes not accepted: already or stale."""
         ...
@@ -345,6 +359,11 @@ class TaskStore(Protocol):
 
         When it is cancelled, or fails, the claim may have been made: a turn with the same request number tells.
         """
+        ...
+
+    async def await_dispatch(self, limit: int, timeout: float) -> Dispatched:
+        """Waits for a wake token, at most ``timeout`` s, and then dispatches: in one trip where it can be. What it took
+        when it is cancelled, or fails, goes back by the dispatch deadline."""
         ...
 
     async def wait_tend(self, timeout: float) -> bool:

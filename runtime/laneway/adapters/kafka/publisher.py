@@ -15,6 +15,9 @@ from laneway.model.topics import MAX_REQUEST
 
 #: Kafka's own default for the largest record batch, less room for headers.
 MAX_RECORD = 900_000
+#: What gathers while a request is under way goes out with the next, up to so much: a request costs this process 0.2 ms
+#: of its time, almost whatever its size.
+_BATCH_BYTES = 262_144
 
 
 class Sent(Enum):
@@ -59,6 +62,7 @@ class Publisher:
                     acks="all",
                     enable_idempotence=True,
                     linger_ms=0,
+                    max_batch_size=_BATCH_BYTES,
                     max_request_size=MAX_REQUEST,
                     request_timeout_ms=int(self._timeout * 1000),
                 )

@@ -121,6 +121,21 @@ def work_left(step: Step) -> bool:
     return any(allowed(step, lane, 1) > 0 and len(step.lane_set(lane.n)) > 0 for lane in step.conf.lanes)
 
 
+def wake_for_freed(step: Step, inc: bytes, ready: int, freed: int) -> None:
+    """Wakes for ready tasks, or for freed ones whose places others may take; not for the first sixth of a Kafka
+    worker's credits (see credits.lua)."""
+    if ready > 0:
+        return step.wake(ready)
+    if not freed or not any(len(step.lane_set(lane.n)) for lane in step.conf.lanes):
+        return None
+    worker = step.t.workers.get(inc)
+    if worker is not None and worker.state == ANNOUNCED and worker.mode == "kafka":
+        free = worker.window - len(step.t.held.get(inc, ()))
+        if free < (worker.window - worker.slots) // 6 and not any(lane.max > 0 for lane in step.conf.lanes):
+            return None
+    return step.wake(1)
+
+
 def claim_direct(step: Step, inc: bytes, request: int, want: int) -> tuple[str, list[Claimed]]:
     """Claims for a worker's own free slots; the same request number gives the same tasks again."""
     t = step.t
@@ -165,4 +180,6 @@ def dispatch_batch(step: Step, limit: int) -> tuple[list[tuple[bytes, int, Claim
     step.wake(flush(step))
     if total > len(taken) and work_left(step):
         step.wake(1)
+    elif not any(worker.mode == "direct" for worker in step.t.workers.values()):
+        step.t.work.clear()
     return [(task.holder, step.t.workers[task.holder].partition, task.claimed()) for task in taken], total - len(taken)

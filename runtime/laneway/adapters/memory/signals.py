@@ -39,6 +39,10 @@ class Tokens:
             else:
                 self._count = min(cap, self._count + 1)
 
+    def clear(self) -> None:
+        """Takes back those that lie unused."""
+        self._count = 0
+
     async def take(self, clock: Clock, seconds: float) -> bool:
         """Takes a token, waiting up to ``seconds``; False when none came."""
         if self._count:

@@ -31,6 +31,7 @@ from laneway.model.settlement import Settlement
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Begun,
     Depth,
     Dispatched,
     LaneStats,
@@ -175,8 +176,14 @@ class MemoryStore:
                         late.add(id)
             answers.append(Start(code, task.attempts if task is not None else 0))
         freed = step.freed_slots
-        step.wake(max(flush(step), 1 if freed else 0))
+        claiming.wake_for_freed(step, inc, flush(step), freed)
         return step.now, answers
+
+    async def begin(self, inc: bytes, items: Sequence[tuple[bytes, int]], settled: Sequence[Settlement]) -> Begun:
+        """Settles a batch and begins dispatched tasks."""
+        refused = await self.settle(inc, settled)
+        now, answers = await self.start(inc, items)
+        return Begun(now, bytes(one.code for one in answers), tuple(one.attempt for one in answers), refused)
 
     def _begin(self, step: Step, task: Task) -> bool:
         deadline = task.head.submitted_ms + task.head.start_timeout_ms
@@ -195,7 +202,7 @@ class MemoryStore:
         step = self._step()
         refused = settling.settle_batch(step, inc, settled)
         freed = step.freed_slots
-        step.wake(max(flush(step), 1 if freed else 0))
+        claiming.wake_for_freed(step, inc, flush(step), freed)
         return refused
 
     async def extend(self, inc: bytes, id: bytes, fence: int) -> bool | None:
@@ -257,6 +264,11 @@ class MemoryStore:
         """Waits for a wake token, on this store's clock, and claims."""
         await self.wait_work(timeout)
         return await self.turn(inc, request, want, ())
+
+    async def await_dispatch(self, limit: int, timeout: float) -> Dispatched:
+        """Waits for a wake token, on this store's clock, and dispatches."""
+        await self.wait_work(timeout)
+        return await self.dispatch(limit)
 
     async def wait_tend(self, timeout: float) -> bool:
         """Waits for news to the poller's duties, on this store's clock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, overload
 
 import msgspec
@@ -15,13 +16,13 @@ from laneway.model.record import Record, decode_errors, decode_record
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Begun,
     Claimed,
     Depth,
     Dispatched,
     LaneStats,
     OutboxEntry,
     QueueStats,
-    Start,
     Submitted,
     TaskView,
     Turn,
@@ -29,6 +30,7 @@ from laneway.ports.store import (
 )
 
 _HEAD = struct.Struct(">14sdHBB")
+_HOLDER = struct.Struct(">8siI")
 _EVENT = struct.Struct(">14sBH")
 
 
@@ -40,12 +42,6 @@ def split_ids(blob: bytes) -> frozenset[bytes]:
 def split_id_list(blob: bytes) -> list[bytes]:
     """The ids in a concatenation of them, in order."""
     return [blob[i : i + ID_BYTES] for i in range(0, len(blob), ID_BYTES)]
-
-
-def claimed(head: bytes, envelope: bytes) -> Claimed:
-    """One task from its head (id, fence, attempt, crashes, flags) and envelope."""
-    id_, fence, attempt, crashes, flags = _HEAD.unpack(head)
-    return Claimed(id_, int(fence), attempt, crashes, flags, envelope)
 
 
 class HandedOver(Sequence[Claimed]):
@@ -91,15 +87,19 @@ def turn(reply: list[Any]) -> Turn:
 
 def dispatched(reply: list[Any]) -> Dispatched:
     """The answer of dispatch."""
-    tasks = [(reply[i], int(reply[i + 1]), claimed(reply[i + 2], reply[i + 3])) for i in range(4, len(reply), 4)]
+    tasks: list[tuple[bytes, int, Claimed]] = []
+    if len(reply) > 6:
+        each = iter(HandedOver(reply[5], reply[6:]))
+        for inc, partition, count in _HOLDER.iter_unpack(reply[4]):
+            tasks += [(inc, partition, task) for task in islice(each, count)]
     return Dispatched(reply[1], tasks, reply[3], reply[2])
 
 
-def starts(reply: list[Any], n: int) -> list[Start]:
+def begun(reply: list[Any], n: int) -> Begun:
     """The answer of start."""
     blob = reply[2]
-    attempts = struct.unpack_from(f">{n}H", blob, n)
-    return [Start(blob[i], attempts[i]) for i in range(n)]
+    refused = {reply[i] - 1: reply[i + 1].decode() for i in range(3, len(reply), 2)}
+    return Begun(reply[1], blob[:n], struct.unpack_from(f">{n}H", blob, n), refused)
 
 
 def submissions(reply: list[Any], batch: Sequence[tuple[bytes, bytes]]) -> list[Submitted]:

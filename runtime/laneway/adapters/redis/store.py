@@ -43,6 +43,7 @@ from laneway.model.settlement import Settlement, pack_settlements
 from laneway.model.states import State
 from laneway.ports.store import (
     Beat,
+    Begun,
     Depth,
     Dispatched,
     OutboxEntry,
@@ -273,9 +274,14 @@ class RedisStore:
         return replies.turn(await self._call("claim", inc, request, want))
 
     async def start(self, inc: bytes, items: Sequence[tuple[bytes, int]]) -> tuple[int, list[Start]]:
+        begun = await self.begin(inc, items, ())
+        return begun.now_ms, [Start(*pair) for pair in zip(begun.codes, begun.attempts, strict=True)]
+
+    async def begin(self, inc: bytes, items: Sequence[tuple[bytes, int]], settled: Sequence[Settlement]) -> Begun:
         pack = _ITEM.pack
-        reply = await self._call("start", inc, b"".join([pack(id_, fence) for id_, fence in items]))
-        return reply[1], replies.starts(reply, len(items))
+        ended, data = pack_settlements(list(settled))
+        reply = await self._call("start", inc, b"".join([pack(id_, fence) for id_, fence in items]), ended, *data)
+        return replies.begun(reply, len(items))
 
     async def settle(self, inc: bytes, settled: Sequence[Settlement]) -> dict[int, str]:
         items, data = pack_settlements(list(settled))
@@ -324,17 +330,23 @@ class RedisStore:
         return await self._pop(self.keys.key("wake"), timeout)
 
     async def await_turn(self, inc: bytes, request: int, want: int, timeout: float) -> Turn:
+        reply = await self._wait_and_run(timeout, "claim", inc, request, want)
+        return await self.turn(inc, request, want, ()) if reply is None else replies.turn(reply)
+
+    async def await_dispatch(self, limit: int, timeout: float) -> Dispatched:
+        reply = await self._wait_and_run(timeout, "dispatch", limit)
+        return await self.dispatch(limit) if reply is None else replies.dispatched(reply)
+
+    async def _wait_and_run(self, timeout: float, name: str, *args: Argument) -> Any:
+        """Waits for a wake token and runs a script, in one trip; None when it has not run and the caller shall call it.
+        Redis keeps what follows a blocking command until that is over, and then goes on with it at once."""
         waiter = self._waiting()
         if self._config is None or not isinstance(waiter, Wire):
             await self.wait_work(timeout)
-            return await self.turn(inc, request, want, ())
-        # Redis keeps what follows a blocking command until that is over, and then goes on with it at once.
+            return None
         pop = ("BLPOP", self.keys.key("wake"), min(timeout, _LONGEST_WAIT / 2))
-        claim = self._calls.command("claim", self._hash, inc, request, want)
-        reply = await self._command(waiter.execute_both, pop, claim)
-        if reply is None or reply[0] in (b"conf", b"schema"):
-            return await self.turn(inc, request, want, ())
-        return replies.turn(reply)
+        reply = await self._command(waiter.execute_both, pop, self._calls.command(name, self._hash, *args))
+        return None if reply is None or reply[0] in (b"conf", b"schema") else reply
 
     async def wait_tend(self, timeout: float) -> bool:
         return await self._pop(self.keys.key("wake_tend"), timeout)
