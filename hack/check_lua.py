@@ -41,7 +41,7 @@ def flaws_of(path: Path, libraries: set[str]) -> list[str]:
     if found:
         return found
     script = load(path.stem)
-    code = without_comments(script.source)
+    code = without_comments(script.readable)
     used = {_NAMES[word] for word in re.findall(r"\b[A-Z][A-Z_]+\b", code) if word in _NAMES}
     declared = set(script.keys)
     body = code.split("local LANES = nil", 1)[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -36,10 +37,14 @@ FAST = {"lease_ms": 1000, "beat_ms": 200, "dispatch_ms": 500, "keep_least_ms": 0
 
 def on_test_time(script: scripts.Script) -> scripts.Script:
     """The script with the test's clock in place of Redis TIME."""
-    source = script.source.replace(_TIME, _TEST_TIME)
-    return replace(script, source=source, sha=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    readable = script.readable.replace(_TIME, _TEST_TIME)
+    source = scripts.fold(readable)
+    return replace(
+        script, readable=readable, source=source, sha=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    )
 
 
+@cache
 def load_on_test_time(name: str) -> scripts.Script:
     """As ``scripts.load``, with the test's clock."""
     return on_test_time(scripts.load(name))

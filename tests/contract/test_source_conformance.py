@@ -157,6 +157,28 @@ async def test_an_idle_worker_is_brought_a_new_task(ground: Ground) -> None:
     assert (await ground.store.stats()).counts["succeeded"] == 3
 
 
+async def test_an_idle_worker_is_told_once_of_what_it_is_brought(ground: Ground) -> None:
+    if ground.source.mode != "direct":
+        pytest.skip("a Kafka worker is sent its tasks")
+    await ground.register()
+    assert not (await ground.source.exchange([], 10)).tasks
+    ground.news.clear()
+    ground.source.listen(10)
+    (sent,) = await ground.submit(1)
+    async with asyncio.timeout(WITHIN):
+        await ground.news.wait()
+    ground.news.clear()
+    got = await ground.source.exchange([], 10)
+    assert [task.id for task in got.tasks] == [sent]
+    for _ in range(10):  # (more turns of the loop than the listener needs to come to itself)
+        await asyncio.sleep(0)
+    assert not ground.news.is_set(), "a second word makes the worker claim again in vain"
+    ground.news.clear()
+    ground.source.listen(10)  # and it listens when it is asked to again
+    await ground.submit(1)
+    await ground.settle([*got.tasks, *await ground.bring(1)])
+
+
 async def test_an_exchange_while_idle_takes_the_place_of_what_waits(ground: Ground) -> None:
     await ground.register()
     for _ in range(3):

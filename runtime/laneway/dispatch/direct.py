@@ -26,7 +26,7 @@ class DirectSource:
         self._inc = b""
         self._request = 0
         self._idle = 0
-        self._awaited: asyncio.Task[Turn] | None = None  # a claim that waits in Redis for there to be something
+        self._awaited: asyncio.Task[bool] | None = None  # a claim that waits in Redis for there to be something
         self._brought: Exchange | None = None  # what such a claim has brought, for the next exchange
         self._listening = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
@@ -52,7 +52,8 @@ class DirectSource:
             timeout = SLOW_POLL * (0.75 + random.random() / 2)
             try:
                 if self._idle:
-                    await self._await_turn(self._idle, timeout)
+                    if await self._await_turn(self._idle, timeout):
+                        continue
                 else:
                     await self._store.wait_work(timeout)
             except LanewayError:
@@ -61,14 +62,26 @@ class DirectSource:
             self._listening.clear()
             self._news()
 
-    async def _await_turn(self, want: int, timeout: float) -> None:
-        """Leaves a claim with Redis, which makes it as soon as a wake token is there."""
-        request = self._request
-        awaited = self._awaited = asyncio.create_task(self._store.await_turn(self._inc, request, want, timeout))
+    async def _await_turn(self, want: int, timeout: float) -> bool:
+        """Leaves a claim with Redis, which makes it as soon as a wake token is there. Returns whether the worker was
+        told of what it brought."""
+        awaited = self._awaited = asyncio.create_task(self._bring(want, timeout))
         await asyncio.wait([awaited])
-        if self._awaited is awaited:  # (else it was recalled)
+        if self._awaited is awaited:
             self._awaited = None
-            self._brought = self._took(awaited.result(), want)
+            return awaited.result()  # (it raises)
+        return not awaited.cancelled() and awaited.exception() is None and awaited.result()
+
+    async def _bring(self, want: int, timeout: float) -> bool:
+        turn = await self._store.await_turn(self._inc, self._request, want, timeout)
+        if self._awaited is not asyncio.current_task():
+            return False  # it was recalled
+        self._awaited = None
+        self._brought = self._took(turn, want)
+        # The worker hears of it here: by way of the listener it would two turns of the event loop later.
+        self._listening.clear()
+        self._news()
+        return True
 
     async def _recall(self) -> None:
         """Takes back a claim that still waits. If it was made all the same, the next one, under the same number, is

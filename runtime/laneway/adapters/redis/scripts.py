@@ -2,6 +2,10 @@
 
 ``-- KEYS: meta conf lanes*`` declares the KEYS in order, and the loader turns them into locals (META, CONF, LANES), so
 no script knows a key's name. ``-- USES: base record`` puts those parts from ``lua/lib`` before it.
+
+What is sent to Redis has keys and constants in the place of their names (:func:`fold`). A script makes all its
+functions anew in each call, and Lua 5.1 looks for each local that a function uses in a list of all that functions use:
+with a hundred names fewer, a call costs a tenth less.
 """
 
 from __future__ import annotations
@@ -18,11 +22,44 @@ from laneway.model.envelope import SCHEMA
 _HEADER = re.compile(r"^-- (KEYS|USES|IDEMPOTENT): *(.*)$")
 
 
+#: Comments, strings, and words in capitals that are not fields of something.
+_TOKEN = re.compile(r"""--[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|(?<![\w.])[A-Z][A-Z0-9_]*\b""")
+_LITERAL = r"(?:\d+|'(?:[^'\\\n]|\\.)*'|KEYS\[\d+\])"
+_CONSTANTS = re.compile(
+    rf"^local ([A-Z][A-Z0-9_]*(?:, [A-Z][A-Z0-9_]*)*) = ({_LITERAL}(?:, {_LITERAL})*)(?= *(?:--.*)?$)", re.MULTILINE
+)
+_ASSIGNED = re.compile(r"(?<![\w.])([A-Z][A-Z0-9_]*(?:, [A-Z][A-Z0-9_]*)*) = ")
+
+
+def fold(source: str) -> str:
+    """The same script with constants (``local NAME = literal``, in capitals, at a line's begin) in the place of their
+    names. Lines stay where they are. A name that is given a value more than once stays a local."""
+    values: dict[str, str] = {}
+    for names, literals in _CONSTANTS.findall(source):
+        values.update(zip(names.split(", "), re.findall(_LITERAL, literals), strict=True))
+    given = [name for names in _ASSIGNED.findall(source) for name in names.split(", ")]
+    for name in given:
+        if given.count(name) > 1:
+            values.pop(name, None)
+
+    def declared(match: re.Match[str]) -> str:
+        kept = [(name, value) for name, value in _pairs(match) if name not in values]
+        return f"local {', '.join(n for n, _ in kept)} = {', '.join(v for _, v in kept)}" if kept else ""
+
+    return _TOKEN.sub(lambda match: values.get(match[0], match[0]), _CONSTANTS.sub(declared, source))
+
+
+def _pairs(match: re.Match[str]) -> list[tuple[str, str]]:
+    return list(zip(match[1].split(", "), re.findall(_LITERAL, match[2]), strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One composed script. ``keys`` are names in ``keys.LOCALS``; ``lanes``: all lanes' keys follow."""
+    """One composed script. ``keys`` are names in ``keys.LOCALS``; ``lanes``: all lanes' keys follow. ``readable`` is
+    its source before :func:`fold`."""
 
     name: str
+    readable: str
     source: str
     sha: str
     keys: tuple[str, ...]
@@ -74,9 +111,10 @@ def load(name: str) -> Script:
     if lanes:
         parts.append(f"LANES = {{}}\nfor i = {len(keys) + 1}, #KEYS do LANES[#LANES + 1] = KEYS[i] end\n")
     parts += [(root / "lib" / f"{part}.lua").read_text() + "\n" for part in head.get("USES", "").split()]
-    source = "".join(parts) + text
+    readable = "".join(parts) + text
+    source = fold(readable)
     return Script(
-        name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys, lanes,
+        name, readable, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys, lanes,
         head["IDEMPOTENT"].startswith("yes"),
     )  # fmt: skip
 
