@@ -38,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell ignores SIGINT for what it starts in the background, and so would every process that tests start.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Why a test had to be tried again is shown with it in the summary, also when the second try passes.
+    config.option.rerun_show_tracebacks = True
 
 
 #: Folders whose tests run real processes and servers against real clocks.

@@ -4,6 +4,7 @@ Authorization is RBAC and the aggregation layer is on, as on a real cluster. `ad
 and ServiceAccounts get kubeconfigs of their own, so that a program can be tested with just its own rights.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,7 +125,8 @@ class Envtest:
     def start(self) -> "Envtest":
         """Start etcd and the API server; return once /readyz says ok (so with RBAC's own roles made)."""
         self.etcd.start()
-        self.process.start()
+        # A third of its time goes into collecting garbage by default; it lives for minutes and may take some memory.
+        self.process.start({"GOGC": os.environ.get("GOGC", "300")})
         self.process.wait_ready(self.admin.ready, _READY_S)
         if self.manager is not None:
             self.manager.start()

@@ -1,7 +1,7 @@
 """The gateway over a real Redis: queues, lanes, workers, draining, and one task with its ETag and its result."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -86,7 +86,7 @@ async def test_lanes_are_told_with_settings_and_numbers_in_the_order_they_are_se
     assert (high["name"], high["priority"], high["paused"], high["queued"], high["running"]) == ("high", 9, False, 1, 0)
     assert (high["maxRunning"], high["minShare"]) == (3, 20)
     assert (high["rate"], high["dispatchRate"], high["fifo"], high["removed"]) == (50.0, 7.5, True, False)
-    assert high["oldestSeconds"] >= 0
+    assert 0 <= high["oldestSeconds"] < 60
     assert (default["name"], default["paused"], default["queued"]) == ("default", True, 1)
     assert default["maxRunning"] is default["minShare"] is default["rate"] is default["dispatchRate"] is None
 
@@ -113,8 +113,8 @@ async def test_workers_are_listed_with_what_they_hold(client: httpx.AsyncClient,
     assert (second["id"], second["name"], second["mode"], second["state"]) == (inc.hex(), "b", "direct", "announced")
     assert (second["slots"], second["running"], second["partition"]) == (2, 2, None)
     assert second["tasks"] == sorted(ids[:2])
-    assert second["lastBeatSeconds"] >= 0
-    assert datetime.fromisoformat(second["startedAt"]).tzinfo is not None
+    assert 0 <= second["lastBeatSeconds"] < 60
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(second["startedAt"])).total_seconds()) < 60
 
 
 async def test_a_worker_is_drained_once_and_for_all(client: httpx.AsyncClient, store: RedisStore) -> None:
@@ -146,7 +146,7 @@ async def test_a_worker_that_has_left_can_not_be_drained(client: httpx.AsyncClie
 async def test_a_queued_task_waits_and_has_a_history_of_one(client: httpx.AsyncClient) -> None:
     task = (await client.get(f"{TASKS}/{await submit(client)}")).json()
     assert [event["what"] for event in task["history"]] == ["submitted"]
-    assert task["waits"]["waitSeconds"] >= 0
+    assert 0 <= task["waits"]["waitSeconds"] < 60
     assert task["waits"]["runSeconds"] is task["endedAt"] is task["worker"] is task["progress"] is task["logs"] is None
     assert task["redacted"] is False
 
@@ -158,7 +158,7 @@ async def test_a_running_task_names_its_worker(client: httpx.AsyncClient, store:
     task = (await client.get(f"{TASKS}/{id}")).json()
     assert (task["state"], task["worker"]) == ("running", "mary")
     assert [event["what"] for event in task["history"]] == ["submitted", "started"]
-    assert task["waits"]["runSeconds"] >= 0
+    assert 0 <= task["waits"]["runSeconds"] < 60
 
 
 async def test_the_history_of_a_task_that_failed_and_then_died(client: httpx.AsyncClient, store: RedisStore) -> None:
@@ -264,7 +264,10 @@ async def test_waiting_for_a_task_that_is_purged_meanwhile_is_404(store: RedisSt
         await store.purge([id_bytes(id)])
         answer = await waiting
         # Whether the end or the purge is seen first is up to the clock; both are true answers.
-        assert answer.status_code in (200, 404)
+        if answer.status_code == 200:
+            assert answer.json()["state"] == "cancelled"
+        else:
+            assert problem(answer) == (404, "unknown-task")
 
 
 async def test_what_can_not_be_waited_for_is_refused(client: httpx.AsyncClient) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,6 +50,15 @@ def models_refuse(document: Object) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What the API server says against a manifest."""
+
+    message: str
+    of_values: dict[str, str]
+    """Why the value of a place (such as `spec.env.0.name`) is refused, whatever the others are."""
+
+
 class Objects:
     """Laneway's objects in one namespace, checked as strictly as kubectl has it done by default."""
 
@@ -74,23 +86,29 @@ class Objects:
             return error.message
         return None
 
-    def all_refused(self, documents: Iterable[Object]) -> list[str | None]:
-        """What the API server says against each of many manifests, over one connection."""
+    @contextmanager
+    def asking(self) -> Iterator[Callable[[Object], Refusal | None]]:
+        """Has one manifest after the other checked, over one connection; the answer is None where it is taken."""
         connection = self.client.connect()
         headers = {**self.client.headers, "Content-Type": "application/json"}
-        said: list[str | None] = []
+
+        def ask(document: Object) -> Refusal | None:
+            path = f"{self.path(document['kind'])}?fieldValidation=Strict&dryRun=All"
+            connection.request("POST", path, json.dumps(document), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            if answer.status not in (201, 400, 422):
+                raise KubeError(answer.status, answer.reason, text)
+            if answer.status == 201:
+                return None
+            said = json.loads(text)
+            causes = said.get("details", {}).get("causes", ())
+            return Refusal(said["message"], {_place(one): one["message"] for one in causes if _of_a_value(one)})
+
         try:
-            for document in documents:
-                path = f"{self.path(document['kind'])}?fieldValidation=Strict&dryRun=All"
-                connection.request("POST", path, json.dumps(document), headers)
-                answer = connection.getresponse()
-                text = answer.read().decode()
-                if answer.status not in (201, 400, 422):
-                    raise KubeError(answer.status, answer.reason, text)
-                said.append(None if answer.status == 201 else json.loads(text)["message"])
+            yield ask
         finally:
             connection.close()
-        return said
 
     def update_refused(self, document: Object) -> str | None:
         """What the API server says against replacing an object of this name; None: it takes it."""
@@ -104,3 +122,16 @@ class Objects:
                 raise
             return error.message
         return None
+
+
+def _place(cause: Mapping[str, str]) -> str:
+    return re.sub(r"\[([^]]*)\]", r".\1", cause["field"])
+
+
+def _of_a_value(cause: Mapping[str, str]) -> bool:
+    """False for what a rule about several values may have said: it is an object's or a list's, and may blame any."""
+    if "field" not in cause:
+        return False
+    return cause["reason"] == "FieldValueTypeInvalid" or not re.match(
+        r'Invalid value: "?(object|array)', cause["message"]
+    )

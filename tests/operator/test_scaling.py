@@ -86,6 +86,25 @@ def queue(world: World, redis7: RedisServer, request: pytest.FixtureRequest) -> 
     return Queue(world, redis7.url, f"s{abs(hash(request.node.name)) % 10**9}")
 
 
+def hpas(world: World) -> str:
+    return f"/apis/autoscaling/v2/namespaces/{world.namespace}/horizontalpodautoscalers"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def contested(_world_session: World, redis7: RedisServer) -> tuple[Queue, Object]:
+    """A queue whose pool ``sf`` another's HPA scales, and that HPA.
+
+    The operator lists others' HPAs twice a minute: it is made first and looked at last, so that nobody waits for that.
+    """
+    redis7.ensure()
+    target = {"apiVersion": "laneway.dev/v1alpha1", "kind": "WorkerPool", "name": "sf"}
+    theirs = {"metadata": {"name": "keda-hpa"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+    made = _world_session.client.request("POST", hpas(_world_session), theirs)
+    queue = Queue(_world_session, redis7.url, "contested")
+    queue.pool("sf", replicas=2)
+    return queue, made
+
+
 def test_a_pool_goes_from_zero_to_what_it_needs_and_back(world: World, queue: Queue) -> None:
     queue.pool("sz")
     queue.size("sz", 0)
@@ -181,15 +200,10 @@ def test_an_hpa_comes_and_goes_with_its_mode(world: World, queue: Queue) -> None
     queue.size("sa", 6)
 
 
-def test_another_hpa_on_the_pool_has_its_way_and_is_told(world: World, queue: Queue) -> None:
-    path = f"/apis/autoscaling/v2/namespaces/{world.namespace}/horizontalpodautoscalers"
-    target = {"apiVersion": "laneway.dev/v1alpha1", "kind": "WorkerPool", "name": "sf"}
-    spec = {"scaleTargetRef": target, "maxReplicas": 3}
-    theirs = world.client.request("POST", path, {"metadata": {"name": "keda-hpa"}, "spec": spec})
-    # The operator lists others' HPAs twice a minute for all pools of a namespace together.
-    queue.pool("sf", replicas=2)
+def test_another_hpa_on_the_pool_has_its_way_and_is_told(world: World, contested: tuple[Queue, Object]) -> None:
+    queue, theirs = contested
     told = world.told("WorkerPool", "sf", "ScalingActive", "False", "AutoscalerConflict", timeout=60)
     assert "keda-hpa" in told["message"]
     queue.size("sf", 2)
-    after = world.client.request("GET", f"{path}/keda-hpa")
+    after = world.client.request("GET", f"{hpas(world)}/keda-hpa")
     assert after["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]

@@ -36,6 +36,7 @@ class Kept:
         self.checkpoints: dict[bytes, Saved] = {}
         self.gate: asyncio.Event | None = None
         self.unsaved: list[list[bytes]] = []
+        self.reads = 0
         self.incarnation = b"incarnat"
 
     async def note(self, inc: bytes, notes: Sequence[Note]) -> list[bool]:
@@ -50,6 +51,7 @@ class Kept:
         return [self.held] * len(notes)
 
     async def saved(self, ids: Sequence[bytes]) -> list[Saved | None]:
+        self.reads += 1
         if self.error is not None:
             raise self.error
         return [self.checkpoints.get(id) for id in ids]
@@ -165,7 +167,7 @@ async def test_a_handler_does_not_begin_before_its_checkpoint_is_read(bench: Ben
     task = noted("tells")
     kept.checkpoints[task.id] = Saved(b"\x07", 1, 5)
     bench.start(task)
-    await asyncio.sleep(0.02)
+    await until(lambda: kept.reads > 1, "the checkpoint is asked for again")
     assert not kept.calls
     kept.error = None
     (settlement,) = await bench.ended(task)
@@ -271,7 +273,10 @@ async def test_a_task_that_is_lost_while_its_last_notes_are_written_is_not_settl
     kept.gate.set()
 
 
-async def test_what_is_told_after_the_end_of_an_attempt_is_dropped(bench: Bench, kept: Kept) -> None:
+async def test_what_is_told_after_the_end_of_an_attempt_is_dropped(
+    bench: Bench, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes_module, "INTERVAL", 0.001)  # (what is not dropped is written at once)
     notes_app.background.clear()
     await bench.run("leaves_a_task")
     await asyncio.gather(*notes_app.background)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+import click
 import pytest
 
+from laneway.cli.main import main
 from laneway.cli.worker import worker
 from laneway.roles.worker_options import WorkerOptions, worker_command
+
+
+def read_back(arguments: list[str]) -> dict[str, Any]:
+    """What the command makes of its arguments, below the whole program: click keeps a command's first --help."""
+    program = click.Context(main, info_name="laneway", **main.context_settings)
+    return worker.make_context("worker", arguments, parent=program).params
 
 
 @pytest.mark.parametrize("task_logs", [True, False])
@@ -18,7 +27,7 @@ def test_every_option_comes_back_from_the_command_line(task_logs: bool) -> None:
     )  # fmt: skip
     command = worker_command(options)
     assert command[:5] == [sys.executable, "-m", "laneway", "worker", "a.b:app"]
-    read = worker.make_context("worker", command[4:]).params
+    read = read_back(command[4:])
     for name in (
         "namespace", "slots", "threads", "processes", "drain", "recycle_tasks", "recycle_mb", "metrics_port",
         "metrics_host", "name", "task_logs", "log_level", "log_format",
@@ -28,4 +37,4 @@ def test_every_option_comes_back_from_the_command_line(task_logs: bool) -> None:
 
 def test_task_logs_are_turned_off_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANEWAY_TASK_LOGS", "false")
-    assert worker.make_context("worker", ["a:app", "-q", "q"]).params["task_logs"] is False
+    assert read_back(["a:app", "-q", "q"])["task_logs"] is False
