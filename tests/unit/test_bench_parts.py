@@ -67,10 +67,10 @@ def test_an_unknown_bench_is_told_with_those_that_exist() -> None:
 
 def test_every_target_is_of_a_bench_and_compares_as_its_sign_says() -> None:
     direct = targets("throughput", "direct")
-    assert direct["drain_per_s"].reached({"drain_per_s": 30_000}) is True
-    assert direct["drain_per_s"].reached({"drain_per_s": 29_999}) is False
+    assert direct["drain_per_s"].reached({"drain_per_s": 50_000}) is True
+    assert direct["drain_per_s"].reached({"drain_per_s": 49_999}) is False
     assert direct["drain_all_per_s"].reached({}) is None
-    assert targets("throughput", "kafka")["drain_per_s"].bound == 25_000
+    assert targets("throughput", "kafka")["drain_per_s"].bound == 40_000
     kafka = targets("priority", "kafka")["inversions_max"]
     assert kafka.reached({"inversions_max": 5, "credits_max": 5}) is True
     assert kafka.reached({"inversions_max": 6, "credits_max": 5}) is False

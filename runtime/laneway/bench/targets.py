@@ -28,22 +28,26 @@ class Target:
 
 _DIRECT: dict[str, list[Target]] = {
     "throughput": [
-        Target("enqueue_per_s", ">=", 120_000),
+        Target("enqueue_per_s", ">=", 150_000),
         Target("enqueue_one_per_s", ">=", 6_000),
-        Target("drain_per_s", ">=", 30_000),
-        Target("drain_all_per_s", ">=", 35_000),
+        Target("drain_per_s", ">=", 50_000),
+        Target("drain_all_per_s", ">=", 60_000),
     ],
     "latency": [
-        Target("idle_p50_ms", "<=", 1),
-        Target("idle_p99_ms", "<=", 3),
-        Target("half_load_p99_ms", "<=", 10),
+        Target("idle_p50_ms", "<=", 0.7),
+        Target("idle_p99_ms", "<=", 1.2),
+        Target("half_load_p99_ms", "<=", 3),
     ],
-    "priority": [Target("urgent_start_p99_ms", "<=", 15), Target("inversions_max", "<=", 0)],
+    "priority": [
+        Target("urgent_start_p50_ms", "<=", 1.2),
+        Target("urgent_start_p99_ms", "<=", 5),
+        Target("inversions_max", "<=", 0),
+    ],
 }
 _KAFKA: dict[str, list[Target]] = {
-    "throughput": [Target("drain_per_s", ">=", 25_000)],
-    "latency": [Target("idle_p50_ms", "<=", 4), Target("idle_p99_ms", "<=", 12)],
-    "priority": [Target("urgent_start_p99_ms", "<=", 70), Target("inversions_max", "<=", "credits_max")],
+    "throughput": [Target("drain_per_s", ">=", 40_000)],
+    "latency": [Target("idle_p50_ms", "<=", 3), Target("idle_p99_ms", "<=", 8)],
+    "priority": [Target("urgent_start_p99_ms", "<=", 55), Target("inversions_max", "<=", "credits_max")],
 }
 #: What has to hold whatever the machine: when it does not, the bench ends with exit code 1.
 _ALWAYS: dict[str, list[Target]] = {
@@ -53,9 +57,9 @@ _ALWAYS: dict[str, list[Target]] = {
 }
 _BOTH: dict[str, list[Target]] = {
     "limiter": [Target("p99_us", "<=", 1_000)],
-    "recovery": [Target("recovery_p100_s", "<=", 5)],
-    "memory": [Target("bytes_per_queued_task", "<=", 400)],
-    "depth": [Target("ratio_1m_to_1k", ">=", 0.8)],
+    "recovery": [Target("recovery_p100_s", "<=", 3)],
+    "memory": [Target("bytes_per_queued_task", "<=", 300)],
+    "depth": [Target("drain_ratio", ">=", 0.9), Target("ratio_1m_to_1k", ">=", 0.8)],
 }
 
 
