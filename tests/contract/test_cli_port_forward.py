@@ -24,6 +24,12 @@ from laneway.cli.portforward import Service, service
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 
 
+def _heeding_signals() -> None:
+    """As from a terminal: what a shell starts in the background inherits that these are ignored."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class Cluster:
     """A gateway that is reached by kubectl alone, as the Service shop/laneway-orders:80."""
@@ -38,7 +44,12 @@ class Cluster:
     def start(self, *args: str) -> subprocess.Popen[str]:
         env = {name: value for name, value in os.environ.items() if name not in PLACES} | self.env
         return subprocess.Popen(
-            [sys.executable, "-m", "laneway", *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", "laneway", *args],
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=_heeding_signals,
         )
 
     def gone(self) -> bool:

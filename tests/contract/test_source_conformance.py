@@ -157,9 +157,8 @@ async def test_an_idle_worker_is_brought_a_new_task(ground: Ground) -> None:
     assert (await ground.store.stats()).counts["succeeded"] == 3
 
 
+@pytest.mark.parametrize("ground", ["direct-memory", "direct-redis"], indirect=True)
 async def test_an_idle_worker_is_told_once_of_what_it_is_brought(ground: Ground) -> None:
-    if ground.source.mode != "direct":
-        pytest.skip("a Kafka worker is sent its tasks")
     await ground.register()
     assert not (await ground.source.exchange([], 10)).tasks
     ground.news.clear()
