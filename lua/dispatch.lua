@@ -52,6 +52,7 @@ end
 
 if limit > 0 then claim_batch(limit, next_holder, DISPATCHED) end
 wake(claim_flush())
+local left = total > #claimed and work_left() -- (it also tells when a lane at its rate may be asked again)
 local holders, run = {}, 0
 for i, inc in ipairs(claimed_by) do
   run = run + 1
@@ -62,7 +63,7 @@ for i, inc in ipairs(claimed_by) do
 end
 local reply = {'ok', now, soonest or -1, total - #claimed, table.concat(holders), table.concat(claimed)}
 for i = 1, #claimed_raws do reply[6 + i] = claimed_raws[i] end
-if total > #claimed and work_left() then
+if left then
   wake(1)
 elseif not direct then
   call('DEL', WAKE) -- what the tokens tell of was seen: those that wait for them would find nothing

@@ -66,7 +66,8 @@ for i, id in ipairs(suspects) do
     unheld[#unheld + 1] = inc .. id
   end
 end
-wake(finish_flush())
+local ready, freed = finish_flush()
+wake(math.max(ready, math.min(1, freed))) -- (a place came free)
 
 local lost, cancel = {}, {}
 for _, id in ipairs(order) do

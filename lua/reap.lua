@@ -33,7 +33,8 @@ for i, id in ipairs(late) do
     undispatched[#undispatched + 1] = id
   end
 end
-wake(finish_flush())
+local ready, freed = finish_flush()
+wake(math.max(ready, math.min(1, freed))) -- (a place came free)
 if now < grace and grace <= now + conf.lease_ms then return {'grace', now, 0, 0, overdue, 0} end
 
 local dead, returned, more = 0, 0, #late >= page

@@ -21,5 +21,6 @@ for i = 1, math.floor(#blob / size) do
     give_back(id, rec, nil)
   end
 end
-wake(finish_flush())
+local ready, freed = finish_flush()
+wake(math.max(ready, math.min(1, freed))) -- (a place came free)
 return {'ok', now, released}

@@ -30,7 +30,8 @@ local function farewell(inc, page, crashed)
       unheld[#unheld + 1] = held[i]
     end
   end
-  wake(finish_flush())
+  local ready, freed = finish_flush()
+  wake(math.max(ready, math.min(1, freed))) -- (a place came free)
   local more = #held >= page
   if not more then
     call('HDEL', REPLIES, inc)

@@ -334,3 +334,29 @@ async def test_cancelling_a_task_on_its_way_gives_its_credit_back(bench: Bench) 
     assert (await bench.store.dispatch(10)).credits == 4
     _, (start,) = await bench.store.start(inc, [(task.id, task.fence)])
     assert start.code == 0
+
+
+async def test_a_lane_whose_rate_a_dispatch_has_used_up_says_when_to_ask_again(bench: Bench) -> None:
+    await bench.configure(lanes=(LaneConfig(n=1, name="default", drate=10, dburst=1),))
+    await bench.submit_many(2)
+    await kafka(bench)
+    got = await bench.store.dispatch(10)
+    assert len(got.tasks) == 1
+    assert 0 < got.again_ms <= 100
+
+
+async def test_a_place_in_a_limited_lane_that_a_beat_finds_free_wakes_a_poller(bench: Bench) -> None:
+    await bench.configure(lanes=(LaneConfig(n=1, name="default", max=1),))
+    first, _ = await bench.submit_many(2)
+    inc = await kafka(bench)
+    ((_, _, task),) = (await bench.store.dispatch(10)).tasks
+    await bench.store.start(inc, [(task.id, task.fence)])
+    assert await bench.store.cancel([first]) == ["requested"]
+    await bench.quiet()
+    for _ in range(3):  # beats that do not tell of it: the worker has it no more
+        await bench.advance(60_000)
+        await bench.beat(inc, slots=4, window=4)
+        if await bench.state(first) is State.CANCELLED:
+            break
+    assert await bench.state(first) is State.CANCELLED
+    assert await bench.woken()

@@ -105,3 +105,17 @@ async def test_a_server_that_does_not_even_let_in_is_given_up() -> None:
     finally:
         await wire.close()
         server.close()
+
+
+async def test_a_call_that_waits_for_its_turn_when_all_is_closed_is_told_and_opens_nothing(
+    wire: Wire, redis_url: str
+) -> None:
+    one = Wire(connect(redis_url, timeout=None), timeout=WITHIN, most=1)
+    first, second = (asyncio.create_task(one.execute("BLPOP", name, 0)) for name in ("a", "b"))
+    await _blocked(wire)
+    await one.close()
+    with pytest.raises(ConnectionError):
+        await first
+    with pytest.raises(ConnectionError):
+        await second
+    await _blocked(wire, 0)

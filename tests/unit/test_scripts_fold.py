@@ -41,3 +41,8 @@ def test_each_script_keeps_its_lines_and_has_no_name_left_for_a_key(name: str) -
     assert script.source.count("\n") == script.readable.count("\n")
     assert not re.search(r"^local \w+ = KEYS\[", script.source, re.MULTILINE)
     assert f"KEYS[{len(script.keys)}]" in script.source
+
+
+def test_a_name_that_reads_like_a_field_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a blank before A after"):
+        fold("local A = 'x'\nreturn 'y'..A\n")

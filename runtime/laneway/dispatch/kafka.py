@@ -43,8 +43,8 @@ class KafkaSource:
         self._inc = b""
         self._inbox: deque[Claimed] = deque()
         self._starting: list[Claimed] = []
-        self._seen: dict[bytes, int] = {}  # the last fence of each task
-        self._seen_before: dict[bytes, int] = {}
+        self._seen: set[tuple[bytes, int]] = set()  # by id and fence
+        self._seen_before: set[tuple[bytes, int]] = set()
         self._news: Callable[[], None] = lambda: None
         self._pump: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
@@ -119,11 +119,12 @@ class KafkaSource:
             return
         seen, before = self._seen, self._seen_before
         for task in tasks:
-            if task.fence not in (seen.get(task.id), before.get(task.id)):
-                seen[task.id] = task.fence
+            key = (task.id, task.fence)
+            if key not in seen and key not in before:
+                seen.add(key)
                 self._inbox.append(task)
         if len(seen) > _REMEMBERED:
-            self._seen, self._seen_before = {}, seen
+            self._seen, self._seen_before = set(), seen
 
     def listen(self, idle: int = 0) -> None:
         """Records come by themselves."""

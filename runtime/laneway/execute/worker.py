@@ -308,7 +308,7 @@ class Worker:
                 continue  # perhaps that was the last: nothing else would tell
             if self._news.is_set():
                 continue  # that came meanwhile: a claim left waiting would only be taken back for it
-            if want > took:
+            if self._executor.busy < self.settings.slots:
                 # (While a handler runs, it may block this loop: then nothing is taken that nobody could start.)
                 self._source.listen(0 if self._executor.busy or got.again_ms >= 0 else self.settings.slots)
             await self._wait(got.again_ms)

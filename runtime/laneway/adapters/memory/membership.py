@@ -87,7 +87,7 @@ def heartbeat(
         long_ago = heal and task.since < step.now - 2 * step.conf.beat_ms
         if long_ago if task.state == State.RUNNING else state != ANNOUNCED:
             give_back(step, task, None)
-    step.wake(flush(step))
+    step.wake_for(flush(step))
     here = set(held)
     return Beat(
         "ok", step.now, state,
@@ -116,7 +116,7 @@ def farewell(step: Step, inc: bytes, page: int, crashed: bool) -> tuple[int, boo
     held = t.held_by(inc)[:page]
     for id in held:
         give_back(step, t.tasks[id], name if crashed else None)
-    step.wake(flush(step))
+    step.wake_for(flush(step))
     more = len(held) >= page
     if not more:
         t.replies.pop(inc, None)
@@ -137,7 +137,7 @@ def reap(step: Step, gap_ms: int, page: int) -> Reaped:
         if t.tasks[id].flags < 3 * F_LATE:
             t.tasks[id].flags += F_LATE
         give_back(step, t.tasks[id], None)
-    step.wake(flush(step))
+    step.wake_for(flush(step))
     if step.now < t.reap_grace <= step.now + step.conf.lease_ms:
         return Reaped(True, 0, 0, len(late), False)
     silent = sorted(

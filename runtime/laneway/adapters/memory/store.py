@@ -225,7 +225,7 @@ class MemoryStore:
             ):
                 give_back(step, task, None)
                 released += 1
-        step.wake(flush(step))
+        step.wake_for(flush(step))
         return released
 
     async def deregister(self, inc: bytes) -> int:

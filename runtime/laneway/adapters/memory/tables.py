@@ -168,3 +168,7 @@ class Step:
     def wake(self, n: int) -> None:
         """Hands up to ``n`` tokens to whoever waits for work."""
         self.t.work.add(n, self.conf.wake_cap)
+
+    def wake_for(self, ready: int) -> None:
+        """Wakes for ``ready`` tasks, and at least once where a place came free."""
+        self.wake(max(ready, 1 if self.freed_slots else 0))

@@ -84,9 +84,7 @@ def cancel(step: Step, ids: Sequence[bytes]) -> list[str]:
             task.holder = bytes(8)
             finish(step, task, State.CANCELLED)
             codes[id] = "cancelled"
-    freed = step.freed_slots
-    ready = flush(step)
-    step.wake(max(ready, 1 if freed else 0))
+    step.wake_for(flush(step))
     return [codes[id] for id in ids]
 
 

@@ -33,7 +33,11 @@ _ASSIGNED = re.compile(r"(?<![\w.])([A-Z][A-Z0-9_]*(?:, [A-Z][A-Z0-9_]*)*) = ")
 
 def fold(source: str) -> str:
     """The same script with constants (``local NAME = literal``, in capitals, at a line's begin) in the place of their
-    names. Lines stay where they are. A name that is given a value more than once stays a local."""
+    names. Lines stay where they are. A name that is given a value more than once stays a local.
+
+    Raises:
+        ValueError: a name follows ``..`` without a blank.
+    """
     values: dict[str, str] = {}
     for names, literals in _CONSTANTS.findall(source):
         values.update(zip(names.split(", "), re.findall(_LITERAL, literals), strict=True))
@@ -46,7 +50,10 @@ def fold(source: str) -> str:
         kept = [(name, value) for name, value in _pairs(match) if name not in values]
         return f"local {', '.join(n for n, _ in kept)} = {', '.join(v for _, v in kept)}" if kept else ""
 
-    return _TOKEN.sub(lambda match: values.get(match[0], match[0]), _CONSTANTS.sub(declared, source))
+    folded = _TOKEN.sub(lambda match: values.get(match[0], match[0]), _CONSTANTS.sub(declared, source))
+    if left := sorted({word for word in re.findall(r"\.\.([A-Z][A-Z0-9_]*)\b", folded) if word in values}):
+        raise ValueError(f"write a blank before {', '.join(left)} after '..': else it reads like a field")
+    return folded
 
 
 def _pairs(match: re.Match[str]) -> list[tuple[str, str]]:

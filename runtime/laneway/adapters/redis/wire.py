@@ -124,6 +124,7 @@ class Wire:
         self._busy: set[_Line] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def execute(self, *command: bytes | str | int | float) -> Any:
         """Sends one command and returns its reply; what the server refuses is raised as ResponseError.
@@ -148,6 +149,9 @@ class Wire:
             line = self._free.pop() if self._free else None
             while line is None or line.lost:
                 line = self._free.pop() if self._free else await self._connect()
+            if self._closed:
+                line.cut(_GIVEN_UP)
+                raise _GIVEN_UP
             waiter: asyncio.Future[Any] = loop.create_future()
             line.began = loop.time()
             self._busy.add(line)
@@ -184,10 +188,10 @@ class Wire:
 
     async def close(self) -> None:
         """Closes the connections."""
+        self._closed = True
         if self._watchdog is not None:
             self._watchdog.cancel()
             await asyncio.gather(self._watchdog, return_exceptions=True)
-            self._loop = self._watchdog = None
         for line in (lines := [*self._free, *self._busy]):
             line.cut(_GIVEN_UP)
         for line in lines:
